@@ -1,0 +1,64 @@
+"""The `bcl` command: one entry, readable subcommands, everything heavy imported late.
+
+Exit codes (decision D26): 0 done, 3 refused (with a code), 2 wrong usage, 1 fault.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from bcl_cli.help import JapaneseGroup
+
+# Subcommand -> (module, attribute, one line of help). Modules are imported when they are called,
+# so that `bcl interface validate` starts without Django and without a database.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "world": ("bcl_cli.world.commands", "world", "全体（世界）を起動・停止・確認する"),
+    "core": ("bcl_cli.core", "core", "住民情報システムの模擬（町を作る・日を進める・書き出す）"),
+    "interface": ("bcl_cli.interface", "interface", "連携インタフェースの検査と仕様の出力"),
+    "linkage": ("bcl_cli.linkage", "linkage", "連携の受付状況を見る・保留を扱う"),
+    "reconcile": ("bcl_cli.reconcile", "reconcile", "住民情報システムと中間DBを照合する"),
+    "recovery": ("bcl_cli.recovery", "recovery", "リカバリデータの申請・承認・書き出し・確認"),
+    "kiosk": ("bcl_cli.kiosk", "kiosk", "キオスク端末の模擬（証明書を発行する）"),
+    "bench": ("bcl_cli.bench", "bench", "性能を測り、同じ実行の中の相手と比べる"),
+    "serve": ("bcl_cli.serve", "serve", "BCL のサーバを動かす（wire・worker・migrate）"),
+}
+
+
+class LazyGroup(JapaneseGroup):
+    """A click group whose subcommands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("コマンド"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup)
+def bcl() -> None:
+    """自治体基盤クラウドシステム（BCL）を操作します。
+
+    各コマンドの説明は「bcl コマンド --help」で表示します。
+    終了コード: 0 完了、3 お断り（理由コードつき）、2 使い方の誤り、1 故障。
+    """
+
+
+def main() -> int:
+    """Run the command line and return its exit code."""
+    bcl.main(prog_name="bcl", standalone_mode=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
