@@ -49,7 +49,7 @@ trace: setup-test ## 要件番号と試験の対応を表示する
 
 lint: setup-test ## 書き方・依存の向きを検査する
 	@$(BIN)/ruff check src tests bench scripts
-	@PYTHONPATH=src $(BIN)/lint-imports --no-cache --config .importlinter | tail -n 40
+	@PYTHONPATH=src $(BIN)/lint-imports --no-cache
 
 fix: setup-test ## 書き方を自動で直す
 	@$(BIN)/ruff check --fix src tests bench scripts
