@@ -1,0 +1,120 @@
+"""Generates a town block by block into its state directory; memory holds one block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from bcl_sim.core_system import certificate_link_rows as links
+from bcl_sim.core_system import numbers
+from bcl_sim.core_system.population import assemble_people
+from bcl_sim.core_system.resident_rows import (
+    BlockPlan,
+    Traits,
+    current_rows,
+    history_rows,
+    removed_rows,
+)
+from bcl_sim.core_system.store import CoreStore
+from bcl_sim.core_system.tables import town_facts
+
+BLOCK_PEOPLE = 20_000
+_MOVED_OUT_SHARE, _DECEASED_SHARE = 0.025, 0.02
+_MOVED_OUT_OFFSET, _DECEASED_OFFSET = 25_000, 30_000
+
+
+@dataclass(frozen=True)
+class TownPlan:
+    """What a town is generated from. Equal plans give equal towns."""
+
+    municipality_code: str
+    seed: int
+    residents: int
+    today: int
+    issuer_key: str
+    with_tax: bool
+    seal_image_share: float
+
+
+@dataclass(frozen=True)
+class GeneratedBlock:
+    """Rows of one block by file, and the cards of its residents."""
+
+    frames: dict[str, pl.DataFrame]
+    cards: pl.DataFrame
+
+
+def block_sizes(residents: int) -> list[int]:
+    """Living residents per block."""
+    full, rest = divmod(residents, BLOCK_PEOPLE)
+    return [BLOCK_PEOPLE] * full + ([rest] if rest else [])
+
+
+def generate_block(plan: TownPlan, block: int, count: int) -> GeneratedBlock:
+    """All files of block number `block` with `count` living residents."""
+    town = int(plan.municipality_code)
+    rng = np.random.default_rng(np.random.SeedSequence([plan.seed, town, block]))
+    living = _block_plan(plan, block, 0, count, rng)
+    current, traits, _ = current_rows(rng, living)
+    parts = [history_rows(current, traits), current]
+    for offset, share, elsewhere in (
+        (_MOVED_OUT_OFFSET, _MOVED_OUT_SHARE, True),
+        (_DECEASED_OFFSET, _DECEASED_SHARE, False),
+    ):
+        past = _block_plan(plan, block, offset, max(1, int(count * share)), rng)
+        parts.append(removed_rows(rng, past, elsewhere)[0])
+    residents = pl.concat(parts)
+    frames = {"J01": residents}
+    frames |= _register_files(rng, plan, traits, current, residents)
+    return GeneratedBlock(frames, links.cards_of(frames["J05"], current))
+
+
+def _block_plan(
+    plan: TownPlan, block: int, offset: int, count: int, rng: np.random.Generator
+) -> BlockPlan:
+    base = numbers.PLANTED_LIMIT + block * numbers.BLOCK_STRIDE + offset
+    return BlockPlan(
+        facts=town_facts(plan.municipality_code),
+        seed=plan.seed,
+        today=plan.today,
+        first_person=base,
+        first_household=base,
+        people=assemble_people(rng, count),
+    )
+
+
+def _register_files(
+    rng: np.random.Generator,
+    plan: TownPlan,
+    traits: Traits,
+    current: pl.DataFrame,
+    residents: pl.DataFrame,
+) -> dict[str, pl.DataFrame]:
+    facts = town_facts(plan.municipality_code)
+    return {
+        "J02": links.alias_rows(residents, facts.name),
+        "J03": links.change_rows(residents),
+        "J04": links.measure_rows(rng, traits, current, plan.today),
+        "J05": links.card_rows(
+            rng, traits, current, seed=plan.seed, today=plan.today, issuer_key=plan.issuer_key
+        ),
+        "J06": links.block_rows(rng, traits, current, plan.today),
+    }
+
+
+def fill_store(
+    store: CoreStore, plan: TownPlan, *, residents: int, progress: Callable[[int], None]
+) -> None:
+    """Generate `residents` living residents into the store, block by block."""
+    cards_path = store.directory / "cards.jsonl"
+    with cards_path.open("ab") as cards:
+        for block, count in enumerate(block_sizes(residents)):
+            generated = generate_block(plan, block, count)
+            for file_id, frame in generated.frames.items():
+                store.add_segment(file_id, frame)
+            generated.cards.write_ndjson(cards)
+            progress(count)
+    store.commit()

@@ -1,0 +1,216 @@
+"""A town's core business system (基幹業務システム) as one object: generate, live, export, tell."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from bcl_contract import clock
+from bcl_sim.core_system import export as exporting
+from bcl_sim.core_system import numbers
+from bcl_sim.core_system.generate import TownPlan, fill_store
+from bcl_sim.core_system.store import CoreStore, ExportRecord, Row
+from bcl_sim.core_system.tables import day_number, layouts
+
+REGISTER_FILES = ("J01", "J02", "J03", "J04", "J05", "J06")
+
+
+def _silent(done: int) -> None:
+    """Progress for callers that show none."""
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What an export wrote and where."""
+
+    number: int
+    folder: Path
+    mode: str
+    lane: str
+    as_of: str
+    rows: dict[str, int]
+
+
+class Town:
+    """One synthetic municipality in one state directory. Not for two processes at a time."""
+
+    def __init__(self, state: Path) -> None:
+        """Open an existing town. Raises FileNotFoundError when there is none."""
+        self.state = state
+        self._store = CoreStore(state)
+
+    @classmethod
+    def generate(
+        cls,
+        state: Path,
+        *,
+        municipality_code: str = "999997",
+        residents: int = 10_000,
+        seed: int = 1,
+        start_on: dt.date | None = None,
+        issuer_key: str = numbers.MAIN_ISSUER_KEY,
+        with_tax: bool = True,
+        seal_image_share: float = 0.05,
+        progress: Callable[[int], None] = _silent,
+    ) -> Town:
+        """A new town of `residents` living residents; the same arguments give the same town.
+
+        Raises ValueError for a code whose check digit is wrong or a size out of range, and
+        FileExistsError when the state directory already holds a town.
+        """
+        _check_arguments(municipality_code, residents)
+        start = start_on or clock.today()
+        plan = TownPlan(
+            municipality_code=municipality_code,
+            seed=seed,
+            residents=residents,
+            today=day_number(start),
+            issuer_key=issuer_key,
+            with_tax=with_tax,
+            seal_image_share=seal_image_share,
+        )
+        store = CoreStore.create(
+            state,
+            {
+                "municipality_code": municipality_code,
+                "seed": str(seed),
+                "residents": str(residents),
+                "start_on": start.isoformat(),
+                "today": start.isoformat(),
+                "issuer_key": issuer_key,
+                "with_tax": str(int(with_tax)),
+                "seal_image_share": str(seal_image_share),
+            },
+        )
+        fill_store(store, plan, residents=residents, progress=progress)
+        store.close()
+        return cls(state)
+
+    # --- what it is
+
+    @property
+    def municipality_code(self) -> str:
+        """Local government code, six digits."""
+        return self._store.meta("municipality_code")
+
+    @property
+    def today(self) -> dt.date:
+        """The day the town has reached."""
+        return dt.date.fromisoformat(self._store.meta("today"))
+
+    @property
+    def file_ids(self) -> tuple[str, ...]:
+        """Files this town keeps."""
+        return REGISTER_FILES
+
+    def exports(self) -> list[ExportRecord]:
+        """Exports so far."""
+        return self._store.exports()
+
+    def close(self) -> None:
+        """Let the state directory go."""
+        self._store.close()
+
+    # --- exports
+
+    def export(
+        self,
+        out: Path,
+        *,
+        mode: str = exporting.FULL,
+        lane: str = exporting.MAIN,
+        files: Sequence[str] | None = None,
+        progress: Callable[[int], None] = _silent,
+    ) -> ExportResult:
+        """Write one export into the drop folder `out`; see `export.deliver`.
+
+        A full one carries every file (or `files`); a differential one exactly the rows changed
+        since the last export of the main lane, J01 closed over whole households.
+        """
+        number = len(self._store.exports()) + 1
+        as_of = dt.datetime.combine(self.today, dt.time(20, 30), clock.JST)
+        as_of += dt.timedelta(minutes=number % 180)
+        letter = "F" if mode == exporting.FULL else "D"
+        delivery = exporting.Delivery(
+            name=f"{self.municipality_code}_{number:08d}_{letter}_{lane}",
+            mode=mode,
+            lane=lane,
+            as_of=as_of.isoformat(),
+            municipality_code=self.municipality_code,
+        )
+        chosen = tuple(files or self.file_ids)
+
+        def write(folder: Path) -> list[exporting.WrittenFile]:
+            written = []
+            for file_id in chosen:
+                frames = self._frames_to_send(file_id, mode)
+                file = exporting.write_file(folder, delivery, file_id, frames)
+                if mode == exporting.FULL or file.rows or file_id == "J01":
+                    written.append(file)
+                else:
+                    (folder / file.name).unlink()
+                progress(1)
+            return written
+
+        folder, written = exporting.deliver(out, delivery, write)
+        self._store.add_export(
+            ExportRecord(
+                number, mode, lane, delivery.as_of, self._store.change, delivery.name, chosen
+            )
+        )
+        return ExportResult(
+            number=number,
+            folder=folder,
+            mode=mode,
+            lane=lane,
+            as_of=delivery.as_of,
+            rows={file.file_id: file.rows for file in written},
+        )
+
+    def _frames_to_send(self, file_id: str, mode: str) -> Iterator[pl.DataFrame]:
+        if mode == exporting.FULL:
+            return exporting.full_frames(self._store, file_id)
+        after = exporting.last_main_change(self._store.exports())
+        if file_id == "J01":
+            return exporting.differential_residents(self._store, after)
+        return exporting.changed_frames(self._store, file_id, after)
+
+    # --- plain truth
+
+    def truth_frames(self, file_id: str, export_number: int | None = None) -> Iterator[pl.DataFrame]:
+        """Rows of a file as they stood at an export (default: now), all columns text."""
+        if export_number is None:
+            return self._store.frames(file_id)
+        records = [r for r in self._store.exports() if r.number <= export_number]
+        return self._store.frames(
+            file_id,
+            until=exporting.last_main_change(records),
+            extra=self._store.urgent_changes(export_number),
+        )
+
+    def truth(self, export_number: int | None = None) -> dict[str, list[Row]]:
+        """Plain rows per file as they stood at an export (default: now). For small towns."""
+        return {
+            file_id: [
+                row
+                for frame in self.truth_frames(file_id, export_number)
+                for row in frame.iter_rows(named=True)
+            ]
+            for file_id in self.file_ids
+        }
+
+
+def _check_arguments(municipality_code: str, residents: int) -> None:
+    if len(municipality_code) != 6 or not municipality_code.isdigit():
+        raise ValueError("municipality_code")
+    if numbers.municipality_check_digit(municipality_code) != int(municipality_code[5]):
+        raise ValueError("municipality_code")
+    if not 200 <= residents <= 2_000_000:
+        raise ValueError("residents")
+
+
+__all__ = ["ExportResult", "Town", "layouts"]
