@@ -1,0 +1,333 @@
+"""Checks of a composed page before it is drawn. Each lint judges one promise of the paper.
+
+They look at the page model and at the record again, from their own tables: a slip in `compose`
+must not be able to hide itself. A finding is a defect of ours or of the data, so the paper is
+not issued (ISSUE_DOCUMENT_CHECK_FAILED); findings name the lint and the field, never a value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+from bcl.issuance.documents.font import Typeface, clusters
+from bcl.issuance.documents.model import PlacedModel, Text
+from bcl.issuance.records import (
+    Certifier,
+    CopyOptions,
+    Edition,
+    HouseholdRecord,
+    Marks,
+    PersonRecord,
+    Scope,
+)
+from bcl_contract.values import ERAS
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Everything a paper is judged against: the request's side, not the page's."""
+
+    household: HouseholdRecord
+    applicant: str
+    options: CopyOptions
+    marks: Marks
+    certifier: Certifier
+    edition: Edition
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A broken promise: which lint, on which field."""
+
+    lint: str
+    field: str
+
+
+Lint = Callable[[PlacedModel, Expected, Typeface], Iterator[Finding]]
+
+# Values that are printed exactly as they stand in one column (住民基本台帳法7条, 30条の45).
+_AS_WRITTEN = {
+    "member.sex": "sex_as_written",
+    "member.relationship": "relationship_as_written",
+    "member.registered_domicile": "registered_domicile",
+    "member.family_register_head": "family_register_head",
+    "member.nationality": "nationality_name",
+    "member.residence_status": "residence_status_name",
+    "member.residence_card_number": "residence_card_number",
+    "member.remarks": "resident_record_remarks",
+    "member.alias": "alias",
+    "member.former_surname": "former_surname",
+}
+_DATES = {
+    "member.born_on": "born_on",
+    "member.became_resident_on": "became_resident_on",
+    "member.became_foreign_resident_on": "became_foreign_resident_on",
+    "member.address_established_on": "address_established_on",
+    "member.notified_on": "address_established_notified_on",
+    "member.residence_period_expires_on": "residence_period_expires_on",
+}
+_ALWAYS = {
+    "1": {
+        "member.full_name",
+        "member.full_name_kana",
+        "member.former_surname",
+        "member.born_on",
+        "member.sex",
+        "member.relationship",
+        "member.registered_domicile",
+        "member.family_register_head",
+        "member.became_resident_on",
+        "member.address_established_on",
+        "member.notified_on",
+        "member.address_before_moving_in",
+        "member.address_before_relocation",
+        "member.individual_number",
+        "member.resident_record_code",
+        "member.remarks",
+    },
+    "2": {
+        "member.full_name",
+        "member.full_name_kanji",
+        "member.alias",
+        "member.born_on",
+        "member.sex",
+        "member.relationship",
+        "member.became_foreign_resident_on",
+        "member.address_established_on",
+        "member.notified_on",
+        "member.address_before_moving_in",
+        "member.address_before_relocation",
+        "member.nationality",
+        "member.article_30_45_kind",
+        "member.residence_status",
+        "member.residence_period",
+        "member.residence_period_expires_on",
+        "member.residence_card_number",
+        "member.individual_number",
+        "member.resident_record_code",
+        "member.remarks",
+    },
+}
+# Items the law lets a copy leave out, and the choice that shows them (法12条5項).
+_OMISSIBLE = {
+    "relationship": {"member.relationship", "household.head_name"},
+    "registered_domicile": {"member.registered_domicile", "member.family_register_head"},
+    "foreign_items": {
+        "member.nationality",
+        "member.article_30_45_kind",
+        "member.residence_status",
+        "member.residence_period",
+        "member.residence_period_expires_on",
+        "member.residence_card_number",
+    },
+    "individual_number": {"member.individual_number"},
+    "resident_record_code": {"member.resident_record_code"},
+}
+
+
+def lint(placed: PlacedModel, expected: Expected, typeface: Typeface) -> list[Finding]:
+    """Run every lint; an empty list means that the page may be drawn."""
+    return [finding for check in LINTS for finding in check(placed, expected, typeface)]
+
+
+def persons_are_the_chosen_ones(
+    placed: PlacedModel, expected: Expected, typeface: Typeface
+) -> Iterator[Finding]:
+    """The members on the page equal the members asked for: nobody more, nobody less."""
+    options = expected.options
+    if options.scope is Scope.HOUSEHOLD:
+        wanted = {m.addressee_number for m in expected.household.members}
+    else:
+        wanted = {expected.applicant}
+        if options.scope is Scope.PART:
+            wanted |= options.selected
+    named = [text.person for text in _texts(placed) if text.field == "member.full_name"]
+    if sorted(named) != sorted(wanted) or set(placed.model.persons) != wanted:
+        yield Finding("persons_are_the_chosen_ones", "member.full_name")
+    if {text.person for text in _texts(placed)} - {""} != wanted:
+        yield Finding("persons_are_the_chosen_ones", "member")
+
+
+def mandatory_fields_are_present(
+    placed: PlacedModel, expected: Expected, typeface: Typeface
+) -> Iterator[Finding]:
+    """Every field of the form stands there once per member, filled; the frame on its pages."""
+    counts = Counter((text.person, text.field) for text in _texts(placed) if text.value)
+    for person in _chosen(placed, expected):
+        for field in _ALWAYS["2" if person.is_foreign else "1"]:
+            if counts[person.addressee_number, field] != 1:
+                yield Finding("mandatory_fields_are_present", field)
+    total = len(placed.pages)
+    for field in ("title", "page_number", "issue_number", "household.address"):
+        if counts["", field] != total:
+            yield Finding("mandatory_fields_are_present", field)
+    last = {text.field for text in placed.model.pages[-1].texts if text.value}
+    for field in ("sentence", "issued_on", "certifier", "blank_below"):
+        if counts["", field] != 1 or field not in last:
+            yield Finding("mandatory_fields_are_present", field)
+    if [image.field for image in placed.model.pages[-1].images] != ["seal"]:
+        yield Finding("mandatory_fields_are_present", "seal")
+
+
+def frame_is_of_this_paper(
+    placed: PlacedModel, expected: Expected, typeface: Typeface
+) -> Iterator[Finding]:
+    """Issue number on every page, n/total, the right mayor, sentence and day."""
+    total = len(placed.pages)
+    for number, page in enumerate(placed.model.pages, start=1):
+        values = {text.field: text.value for text in page.texts}
+        if not values.get("issue_number", "").endswith(" " + expected.edition.issue_number):
+            yield Finding("frame_is_of_this_paper", "issue_number")
+        if values.get("page_number") != f"{number}/{total}":
+            yield Finding("frame_is_of_this_paper", "page_number")
+    values = {text.field: text.value for text in placed.model.pages[-1].texts}
+    whole = expected.options.scope is Scope.HOUSEHOLD
+    certifier = expected.certifier
+    if values["sentence"] != (certifier.sentence_household if whole else certifier.sentence_part):
+        yield Finding("frame_is_of_this_paper", "sentence")
+    if values["certifier"] != f"{certifier.head_title}　{certifier.name}":
+        yield Finding("frame_is_of_this_paper", "certifier")
+    if parse_printed_date(values["issued_on"]) != expected.edition.issued_on:
+        yield Finding("frame_is_of_this_paper", "issued_on")
+
+
+def omitted_items_are_absent(
+    placed: PlacedModel, expected: Expected, typeface: Typeface
+) -> Iterator[Finding]:
+    """What was not chosen shows only the mark; the head's name goes with the relationship."""
+    hidden = {
+        field
+        for option, fields in _OMISSIBLE.items()
+        if not getattr(expected.options, option)
+        for field in fields
+    }
+    codes = {
+        person["resident_record_code"]
+        for person in expected.household.members
+        if person["resident_record_code"]
+    }
+    for text in _texts(placed):
+        if text.field in hidden and text.value != expected.marks.omitted:
+            yield Finding("omitted_items_are_absent", text.field)
+        if text.field not in hidden and text.value == expected.marks.omitted:
+            yield Finding("omitted_items_are_absent", text.field)
+        if not expected.options.resident_record_code and text.value in codes:
+            yield Finding("omitted_items_are_absent", text.field)
+
+
+def page_equals_record(
+    placed: PlacedModel, expected: Expected, typeface: Typeface
+) -> Iterator[Finding]:
+    """Each printed value is the record's own, character by character."""
+    skip = {expected.marks.omitted}
+    for text in _texts(placed):
+        if text.field == "household.address":
+            if not _is_address(text.value, _chosen(placed, expected)[0]):
+                yield Finding("page_equals_record", text.field)
+            continue
+        person = expected.household.member(text.person) if text.person else None
+        if person is None or text.value in skip:
+            continue
+        if not _is_value_of(text, person, expected.marks):
+            yield Finding("page_equals_record", text.field)
+
+
+def nothing_is_cut(
+    placed: PlacedModel, expected: Expected, typeface: Typeface
+) -> Iterator[Finding]:
+    """Every character of every text has a place inside its own box, none smaller than 6 pt."""
+    for model_page, placed_page in zip(placed.model.pages, placed.pages, strict=True):
+        drawn: dict[int, str] = {}
+        for line in placed_page.lines_of_text:
+            drawn[id(line.source)] = drawn.get(id(line.source), "") + line.value
+            box, em = line.source.box, line.size_pt * 25.4 / 72
+            right = line.x + typeface.width_mm(line.value, line.size_pt)
+            right += line.tracking * (sum(1 for _ in clusters(line.value)) - 1)
+            inside = (
+                box.x - 0.01 <= line.x
+                and right <= box.right + 0.02
+                and box.y - 0.02 <= line.y
+                and line.y + em <= box.bottom + 0.02
+            )
+            if not inside or line.size_pt < min(6.0, line.source.size_pt):
+                yield Finding("nothing_is_cut", line.source.field)
+        for text in model_page.texts:
+            if drawn.get(id(text)) != text.value:
+                yield Finding("nothing_is_cut", text.field)
+            if text.box.right > placed.model.width_mm or text.box.bottom > placed.model.height_mm:
+                yield Finding("nothing_is_cut", text.field)
+
+
+def every_glyph_is_in_the_font(
+    placed: PlacedModel, expected: Expected, typeface: Typeface
+) -> Iterator[Finding]:
+    """No character would be drawn as a gap or as its look-alike (R-077, decision D36)."""
+    for text in _texts(placed):
+        if typeface.missing(text.value) is not None:
+            yield Finding("every_glyph_is_in_the_font", text.field)
+
+
+LINTS: tuple[Lint, ...] = (
+    persons_are_the_chosen_ones,
+    mandatory_fields_are_present,
+    frame_is_of_this_paper,
+    omitted_items_are_absent,
+    page_equals_record,
+    nothing_is_cut,
+    every_glyph_is_in_the_font,
+)
+
+
+def _texts(placed: PlacedModel) -> Iterator[Text]:
+    for page in placed.model.pages:
+        yield from page.texts
+
+
+def _chosen(placed: PlacedModel, expected: Expected) -> list[PersonRecord]:
+    persons = set(placed.model.persons)
+    return [m for m in expected.household.members if m.addressee_number in persons]
+
+
+def _is_value_of(text: Text, person: PersonRecord, marks: Marks) -> bool:
+    value = "" if text.value == marks.empty else text.value
+    if text.field in _AS_WRITTEN:
+        return value == person[_AS_WRITTEN[text.field]]
+    if text.field in _DATES:
+        column = _DATES[text.field]
+        if person[f"{column}_unknown"] == "1":
+            return bool(value) and value == person[f"{column}_as_written"]
+        day = parse_printed_date(value)
+        return (day.isoformat() if day else value) == person[column]
+    if text.field == "member.full_name_kana":
+        confirmed = person["full_name_kana_confirmation"] == "1"
+        return value == (person["full_name_kana"] if confirmed else "")
+    if text.field == "member.full_name":
+        columns = ("full_name_roman", "full_name_kanji", "full_name")
+        names = [person[name] for name in columns] if person.is_foreign else [person["full_name"]]
+        return bool(value) and value == next((name for name in names if name), "")
+    return True
+
+
+def _is_address(value: str, person: PersonRecord) -> bool:
+    columns = ("prefecture", "municipality_name", "town", "lot_as_written", "building")
+    parts = [person[f"address_{column}"] for column in columns]
+    return value.replace("　", "") == "".join(parts).replace("　", "")
+
+
+def parse_printed_date(text: str) -> date | None:
+    """Read a printed date back (令和元年5月1日 or 1985年4月3日); None when it is none."""
+    first_days = {name: first for first, _, name in ERAS}
+    head, _, rest = text.partition("年")
+    month, _, day = rest.partition("月")
+    era = head[:2] if head[:2] in first_days else ""
+    year = head[len(era) :].replace("元", "1")
+    if not (year.isdigit() and month.isdigit() and day.endswith("日") and day[:-1].isdigit()):
+        return None
+    offset = first_days[era].year - 1 if era else 0
+    try:
+        return date(int(year) + offset, int(month), int(day[:-1]))
+    except ValueError:
+        return None

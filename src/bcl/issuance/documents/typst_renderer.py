@@ -1,0 +1,103 @@
+"""Drawing a placed page model as PDF/A-1b with typst.
+
+The model reaches typst as data (JSON), never as source text: nothing a town wrote can become
+markup. Same model, same bytes: the only time in the file is a fixed one.
+Nothing is kept between two documents but the font file itself.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import typst
+
+from bcl.issuance.documents.font import FONT_FAMILY, FontNotInstalledError
+from bcl.issuance.documents.model import PlacedModel, PlacedPage
+
+# The day a paper was made is printed on it; the file's own time must not differ between two
+# renderings of the same paper, so it is a constant.
+FIXED_TIME = datetime(2020, 1, 1, tzinfo=UTC)
+
+_TEMPLATE = f"""
+#let model = json("model.json")
+#set document(title: model.title, keywords: (model.number,), date: auto)
+#set page(width: model.width * 1mm, height: model.height * 1mm, margin: 0mm)
+#set text(font: "{FONT_FAMILY}", fallback: false, lang: "ja", region: "jp", kerning: false,
+  ligatures: false, hyphenate: false, cjk-latin-spacing: none,
+  top-edge: 0.88em, bottom-edge: -0.12em)
+#set par(leading: 0pt, spacing: 0pt, justify: false)
+#for (index, side) in model.pages.enumerate() {{
+  if index > 0 {{ pagebreak() }}
+  for (x, y, w, h, name) in side.images {{
+    place(top + left, dx: x * 1mm, dy: y * 1mm,
+      image(bytes(json(name)), format: "png", width: w * 1mm, height: h * 1mm))
+  }}
+  for (weight, path) in side.lines {{
+    place(top + left, curve(stroke: weight * 1pt, ..path.map(((x1, y1, x2, y2)) => (
+      curve.move((x1 * 1mm, y1 * 1mm)), curve.line((x2 * 1mm, y2 * 1mm)))).flatten()))
+  }}
+  for (x, y, size, gap, value) in side.texts {{
+    place(top + left, dx: x * 1mm, dy: y * 1mm, text(size: size * 1pt, tracking: gap * 1mm, value))
+  }}
+}}
+""".encode()
+
+
+@lru_cache(maxsize=2)
+def _fonts(path: Path) -> typst.Fonts:
+    if not path.is_file():
+        raise FontNotInstalledError(f"証明書のフォントが {path} にありません。")
+    return typst.Fonts(
+        include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(path.parent)]
+    )
+
+
+def render(placed: PlacedModel, font_path: Path) -> bytes:
+    """Return the PDF/A-1b of a placed model; equal models give equal bytes.
+
+    Raises `FontNotInstalledError`; any fault of typst itself comes out as its own exception.
+    """
+    files: dict[str, bytes] = {"main.typ": _TEMPLATE}
+    model = placed.model
+    pages = [_page_data(page, files) for page in placed.pages]
+    data = {
+        "title": model.title,
+        "number": model.issue_number,
+        "width": model.width_mm,
+        "height": model.height_mm,
+        "pages": pages,
+    }
+    files["model.json"] = json.dumps(data, ensure_ascii=False).encode()
+    return typst.compile(
+        files,
+        font_paths=_fonts(font_path),
+        format="pdf",
+        timestamp=FIXED_TIME,
+        pdf_standards=["a-1b"],
+        pdf_tags=False,
+    )
+
+
+def _page_data(page: PlacedPage, files: dict[str, bytes]) -> dict[str, Any]:
+    images = []
+    for image in page.images:
+        # typst takes files of text only: a picture travels as a list of numbers. It is the same
+        # list in every paper of a town, so typst decodes it once.
+        name = f"image{len(files)}.json"
+        files[name] = json.dumps(list(image.png)).encode()
+        box = image.box
+        images.append([box.x, box.y, box.width, box.height, name])
+    weights: dict[float, list[list[float]]] = {}
+    for line in page.lines:
+        weights.setdefault(line.weight_pt, []).append([line.x1, line.y1, line.x2, line.y2])
+    return {
+        "texts": [
+            [text.x, text.y, text.size_pt, text.tracking, text.value] for text in page.lines_of_text
+        ],
+        "lines": [[weight, paths] for weight, paths in sorted(weights.items())],
+        "images": images,
+    }
