@@ -1,0 +1,466 @@
+#!/usr/bin/env python3
+"""リカバリデータ読取りツール（reader.py）: opens a recovery package without BCL and without a network.
+
+One file, Python 3.9 or later, standard library only. It decrypts the package while reading it
+(age, X25519): no clear copy is ever written, and memory stays bounded whatever the size, because
+age's 64 KiB pieces can be opened one by one at any place.
+
+    python reader.py PACKAGE.zip.age --key KEYFILE [--list 20] [--check]
+
+Exit codes: 0 everything matches, 1 the file can't be read, 2 wrong usage, 3 something differs.
+"""
+
+# ruff: noqa: T201 - printing is what this program is for
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import csv
+import ctypes
+import hashlib
+import hmac
+import io
+import json
+import os
+import struct
+import sys
+import zipfile
+from collections.abc import Iterator
+
+CHUNK = 64 * 1024
+TAG = 16
+BLOCK = 1 << 20
+RESIDENT_FILE = "J01"
+ADDRESS = (
+    "住所_都道府県",
+    "住所_市区郡町村名",
+    "住所_町字",
+    "住所_番地号表記",
+    "住所_方書",
+)
+_P25519 = 2**255 - 19
+
+
+class Unreadable(Exception):
+    """The package or the key can't be read; the text is for the person at the keyboard."""
+
+
+# --- age v1 (https://age-encryption.org/v1): X25519 recipients, ChaCha20-Poly1305 pieces ----------
+
+
+def parse_identity(text: str) -> bytes:
+    """Find the `AGE-SECRET-KEY-1…` line of a key file and decode it (bech32) to 32 bytes."""
+    for line in text.splitlines():
+        if line.strip().upper().startswith("AGE-SECRET-KEY-1"):
+            return _bech32_bytes(line.strip())
+    raise Unreadable("鍵ファイルに AGE-SECRET-KEY-1 で始まる行がありません。")
+
+
+def _bech32_bytes(text: str) -> bytes:
+    alphabet = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+    prefix, _, body = text.lower().rpartition("1")
+    values = [alphabet.find(letter) for letter in body]
+    expanded = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
+    check = 1
+    for value in expanded + values:
+        top = check >> 25
+        check = (check & 0x1FFFFFF) << 5 ^ max(value, 0)
+        for bit, generator in enumerate(
+            (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+        ):
+            check ^= generator if top >> bit & 1 else 0
+    if -1 in values or check != 1:
+        raise Unreadable("鍵ファイルの鍵が壊れています（打ち間違いがないか確かめてください）。")
+    number = 0
+    for value in values[:-6]:
+        number = number << 5 | value
+    return (number >> (len(values) - 6) * 5 - 256).to_bytes(32, "big")
+
+
+def x25519(scalar: bytes, point: bytes) -> bytes:
+    """RFC 7748, section 5: the Montgomery ladder."""
+    k = int.from_bytes(scalar, "little") & ~7 & (1 << 255) - 1 | 1 << 254
+    u = int.from_bytes(point, "little") & (1 << 255) - 1
+    x2, z2, x3, z3, swap = 1, 0, u, 1, 0
+    for bit in range(254, -1, -1):
+        now = k >> bit & 1
+        if swap ^ now:
+            x2, x3, z2, z3 = x3, x2, z3, z2
+        swap = now
+        a, b, c, d = x2 + z2, x2 - z2, x3 + z3, x3 - z3
+        aa, bb, da, cb = a * a, b * b, d * a, c * b
+        e = aa - bb
+        x3, z3 = (da + cb) ** 2 % _P25519, u * (da - cb) ** 2 % _P25519
+        x2, z2 = aa * bb % _P25519, e * (aa + 121665 * e) % _P25519
+    if swap:
+        x2, z2 = x3, z3
+    return (x2 * pow(z2, _P25519 - 2, _P25519) % _P25519).to_bytes(32, "little")
+
+
+def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    """HKDF-SHA256, one block of 32 bytes."""
+    extracted = hmac.new(salt or bytes(32), secret, hashlib.sha256).digest()
+    return hmac.new(extracted, info + b"\x01", hashlib.sha256).digest()
+
+
+class LibcryptoAead:
+    """ChaCha20-Poly1305 by the OpenSSL library that Python itself uses."""
+
+    NAMES = (
+        "libcrypto.so.3",
+        "libcrypto-3-x64.dll",
+        "libcrypto-3.dll",
+        "libcrypto.3.dylib",
+        "libcrypto.so.1.1",
+        "libcrypto-1_1.dll",
+    )
+
+    def __init__(self) -> None:
+        self.library = self._load()
+        for name in ("EVP_CIPHER_CTX_new", "EVP_chacha20_poly1305"):
+            getattr(self.library, name).restype = ctypes.c_void_p
+        self.cipher = ctypes.c_void_p(self.library.EVP_chacha20_poly1305())
+
+    def _load(self) -> ctypes.CDLL:
+        for name in self.NAMES:
+            try:
+                return ctypes.CDLL(name)
+            except OSError:
+                continue
+        raise OSError("no libcrypto")
+
+    def open(self, key: bytes, nonce: bytes, sealed: bytes) -> bytes | None:
+        """Clear bytes, or None if the tag does not fit."""
+        library = self.library
+        context = ctypes.c_void_p(library.EVP_CIPHER_CTX_new())
+        try:
+            body, tag = sealed[:-TAG], sealed[-TAG:]
+            out = ctypes.create_string_buffer(len(body) + TAG)
+            size = ctypes.c_int(0)
+            fine = (
+                library.EVP_DecryptInit_ex(context, self.cipher, None, key, nonce) == 1
+                and library.EVP_CIPHER_CTX_ctrl(context, 0x11, TAG, tag) == 1
+                and library.EVP_DecryptUpdate(context, out, ctypes.byref(size), body, len(body))
+                == 1
+                and library.EVP_DecryptFinal_ex(context, None, ctypes.byref(size)) == 1
+            )
+            return out.raw[: len(body)] if fine else None
+        finally:
+            library.EVP_CIPHER_CTX_free(context)
+
+
+class PlainAead:
+    """ChaCha20-Poly1305 in Python alone (RFC 8439): slow, for machines without OpenSSL."""
+
+    def open(self, key: bytes, nonce: bytes, sealed: bytes) -> bytes | None:
+        """Clear bytes, or None if the tag does not fit."""
+        body, tag = sealed[:-TAG], sealed[-TAG:]
+        one_time = self._block(key, nonce, 0)[:32]
+        r = int.from_bytes(one_time[:16], "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
+        total = 0
+        padded = body + bytes(-len(body) % 16) + struct.pack("<QQ", 0, len(body))
+        for at in range(0, len(padded), 16):
+            part = int.from_bytes(padded[at : at + 16], "little") | 1 << 128
+            total = (total + part) * r % ((1 << 130) - 5)
+        expected = (total + int.from_bytes(one_time[16:], "little")) & (1 << 128) - 1
+        if not hmac.compare_digest(expected.to_bytes(16, "little"), tag):
+            return None
+        stream = b"".join(
+            self._block(key, nonce, number) for number in range(1, -(-len(body) // 64) + 1)
+        )[: len(body)]
+        mixed = int.from_bytes(body, "little") ^ int.from_bytes(stream, "little")
+        return mixed.to_bytes(len(body), "little")
+
+    @staticmethod
+    def _block(key: bytes, nonce: bytes, number: int) -> bytes:
+        start = struct.unpack("<16I", b"expand 32-byte k" + key + struct.pack("<I", number) + nonce)
+        x = list(start)
+        columns = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
+        diagonals = ((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
+        for a, b, c, d in (columns + diagonals) * 10:
+            for left, right in ((16, 12), (8, 7)):
+                x[a] = x[a] + x[b] & 0xFFFFFFFF
+                mixed = x[d] ^ x[a]
+                x[d] = (mixed << left | mixed >> 32 - left) & 0xFFFFFFFF
+                x[c] = x[c] + x[d] & 0xFFFFFFFF
+                mixed = x[b] ^ x[c]
+                x[b] = (mixed << right | mixed >> 32 - right) & 0xFFFFFFFF
+        return struct.pack("<16I", *((p + q) & 0xFFFFFFFF for p, q in zip(x, start)))
+
+
+def choose_aead() -> LibcryptoAead | PlainAead:
+    """The fast way if this machine has it."""
+    try:
+        return LibcryptoAead()
+    except (OSError, AttributeError):
+        print("注意: OpenSSL が見つからないため、復号に時間がかかります。", file=sys.stderr)
+        return PlainAead()
+
+
+class AgeFile(io.RawIOBase):
+    """The clear content of an age file as a seekable file; holds one 64 KiB piece in memory."""
+
+    def __init__(self, source: io.BufferedIOBase, identity: bytes) -> None:
+        super().__init__()
+        self.source = source
+        self.aead = choose_aead()
+        file_key = self._open_header(identity)
+        nonce = source.read(16)
+        self.key = hkdf(file_key, nonce, b"payload")
+        self.start = source.tell()
+        sealed = source.seek(0, os.SEEK_END) - self.start
+        self.pieces = -(-sealed // (CHUNK + TAG))
+        self.size = sealed - self.pieces * TAG
+        self.position = 0
+        self.piece, self.clear = -1, b""
+        if self.size < 0 or self.pieces == 0:
+            raise Unreadable("ファイルが途中で切れています。")
+        self._open_piece(self.pieces - 1)  # the last one proves that the end is not cut off
+
+    def _open_header(self, identity: bytes) -> bytes:
+        public = x25519(identity, (9).to_bytes(32, "little"))
+        line = self.source.readline(100)
+        if line != b"age-encryption.org/v1\n":
+            raise Unreadable("age 形式の暗号ファイルではありません。")
+        header, file_key = line, None
+        line = self.source.readline(2000)
+        while line.startswith(b"-> "):
+            arguments = line.decode("ascii", "replace").split()[1:]
+            header += line
+            body = b""
+            while True:
+                line = self.source.readline(100)
+                header += line
+                body += line.rstrip(b"\n")
+                if len(line) < 65:
+                    break
+            if file_key is None and arguments[0] == "X25519" and len(arguments) == 2:
+                file_key = self._unwrap(identity, public, _base64(arguments[1]), _base64(body))
+            line = self.source.readline(2000)
+        if not line.startswith(b"--- "):
+            raise Unreadable("暗号ファイルの先頭部分が壊れています。")
+        if file_key is None:
+            raise Unreadable("この鍵では開けません（受領者の鍵が違います）。")
+        mac = hmac.new(hkdf(file_key, b"", b"header"), header + b"---", hashlib.sha256).digest()
+        if not hmac.compare_digest(mac, _base64(line[4:].strip())):
+            raise Unreadable("暗号ファイルの先頭部分が書き換えられています。")
+        return file_key
+
+    def _unwrap(self, identity: bytes, public: bytes, share: bytes, body: bytes) -> bytes | None:
+        if len(share) != 32 or len(body) != 32:
+            return None
+        wrap = hkdf(x25519(identity, share), share + public, b"age-encryption.org/v1/X25519")
+        return self.aead.open(wrap, bytes(12), body)
+
+    def _open_piece(self, number: int) -> None:
+        if number == self.piece:
+            return
+        self.source.seek(self.start + number * (CHUNK + TAG))
+        sealed = self.source.read(CHUNK + TAG)
+        last = number == self.pieces - 1
+        clear = self.aead.open(self.key, number.to_bytes(11, "big") + bytes([last]), sealed)
+        if clear is None:
+            raise Unreadable("暗号ファイルが壊れているか、途中で切れています。")
+        self.piece, self.clear = number, clear
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.position = (0, self.position, self.size)[whence] + offset
+        return self.position
+
+    def readinto(self, buffer: bytearray) -> int:
+        if self.position >= self.size:
+            return 0
+        self._open_piece(self.position // CHUNK)
+        within = self.position % CHUNK
+        part = self.clear[within : within + len(buffer)]
+        buffer[: len(part)] = part
+        self.position += len(part)
+        return len(part)
+
+
+def _base64(text: bytes | str) -> bytes:
+    raw = text.encode() if isinstance(text, str) else text
+    try:
+        return base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
+    except binascii.Error:
+        return b""
+
+
+# --- the package ------------------------------------------------------------------------------
+
+
+def open_package(path: str, key_path: str | None) -> zipfile.ZipFile:
+    """Open a package, encrypted or clear, as a zip that decrypts while it is read."""
+    source = open(path, "rb")  # noqa: SIM115 - lives as long as the zip
+    if source.read(4)[:3] == b"age":
+        if key_path is None:
+            raise Unreadable("暗号化されたパッケージです。--key で鍵ファイルを指定してください。")
+        with open(key_path, encoding="utf-8") as lines:
+            identity = parse_identity(lines.read())
+        source.seek(0)
+        return zipfile.ZipFile(io.BufferedReader(AgeFile(source, identity), CHUNK))
+    source.seek(0)
+    return zipfile.ZipFile(source)
+
+
+def read_manifest(package: zipfile.ZipFile) -> dict:
+    """`datapackage.json` of the package."""
+    try:
+        with package.open("datapackage.json") as member:
+            return json.loads(member.read(64 * BLOCK))
+    except (KeyError, ValueError):
+        raise Unreadable("datapackage.json がないか、読めません。") from None
+
+
+def manifest_files(manifest: dict) -> list[dict]:
+    """Files of the manifest: name, file_id, rows, bytes, sha256."""
+    return [
+        {
+            "name": entry["path"],
+            "file_id": entry["bcl"]["file_id"],
+            "rows": entry["bcl"]["rows"],
+            "bytes": entry["bytes"],
+            "sha256": entry["hash"].split(":")[-1],
+        }
+        for entry in manifest["resources"]
+    ]
+
+
+def check(package: zipfile.ZipFile, files: list[dict]) -> int:
+    """Compare every member's bytes, rows and digest with the manifest; number of differences."""
+    wrong = 0
+    for entry in files:
+        digest, size, lines, last = hashlib.sha256(), 0, 0, b"\n"
+        try:
+            with package.open(entry["name"]) as member:
+                while block := member.read(BLOCK):
+                    digest.update(block)
+                    size += len(block)
+                    lines += block.count(b"\n")
+                    last = block[-1:]
+        except KeyError:
+            print(f"  不一致 {entry['name']}: パッケージの中にありません")
+            wrong += 1
+            continue
+        rows = lines + (last != b"\n") - 1 if entry["name"].endswith(".csv") else entry["rows"]
+        fine = (
+            digest.hexdigest() == entry["sha256"]
+            and size == entry["bytes"]
+            and rows == entry["rows"]
+        )
+        wrong += not fine
+        if not fine or entry["name"].endswith(".csv"):
+            print(f"  {'一致' if fine else '不一致'} {entry['name']} {rows}件 {size}バイト")
+    known = {entry["name"] for entry in files} | {"datapackage.json", "datapackage.json.sig"}
+    for name in package.namelist():
+        if name not in known:
+            print(f"  不一致 {name}: 一覧にないファイルです")
+            wrong += 1
+    return wrong
+
+
+def residents(package: zipfile.ZipFile, files: list[dict]) -> Iterator[dict[str, str]]:
+    """Current residents (latest row, still resident, not deleted), row by row."""
+    for entry in files:
+        if entry["file_id"] == RESIDENT_FILE:
+            with package.open(entry["name"]) as member:
+                lines = io.TextIOWrapper(member, encoding="utf-8", newline="")
+                for row in csv.DictReader(lines, strict=True):
+                    if (
+                        row["最新フラグ"] == "1"
+                        and row["住民状態"] == "1"
+                        and row["除票フラグ"] != "1"
+                        and row["削除フラグ"] != "1"
+                    ):
+                        yield row
+
+
+def list_residents(package: zipfile.ZipFile, files: list[dict], households: int) -> None:
+    """Print the first households with their members, and how many there are in all."""
+    chosen: dict[str, list[dict[str, str]]] = {}
+    every: set[str] = set()
+    total = 0
+    for row in residents(package, files):
+        number = row["世帯番号"]
+        total += 1
+        every.add(number)
+        if number in chosen or len(chosen) < households:
+            chosen.setdefault(number, []).append(row)
+    print(f"住民 {total}人、世帯 {len(every)}世帯（はじめの {len(chosen)}世帯を表示）")
+    for number, members in chosen.items():
+        print(f"世帯 {number}（{len(members)}人）")
+        for row in sorted(members, key=lambda row: int(row.get("記載順位") or 0)):
+            born = row.get("生年月日_不詳表記") or row["生年月日"]
+            address = "".join(row.get(part) or "" for part in ADDRESS)
+            print(f"  {row['氏名']}\t{row['続柄表記']}\t{born}\t{address}")
+
+
+def describe(manifest: dict, files: list[dict]) -> None:
+    """Print what the package is."""
+    facts = manifest["bcl"]
+    print(f"団体コード {facts['municipality_code']}　基準日時 {facts['as_of']}")
+    print(f"インタフェース版 {facts['interface_version']}　通番 {facts['sequence']}")
+    for entry in files:
+        if entry["name"].endswith(".csv"):
+            print(f"  {entry['file_id']}: {entry['rows']}件")
+    images = sum(1 for entry in files if not entry["name"].endswith(".csv"))
+    if images:
+        print(f"  印影画像: {images}枚")
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="reader.py",
+        usage="python reader.py パッケージ.zip.age --key 鍵ファイル [--list 世帯数] [--check]",
+        description="リカバリデータのパッケージを、BCLもネットワークも使わずに開いて確かめます。",
+        add_help=False,
+    )
+    parser.add_argument("package", metavar="パッケージ", help=".zip.age（または復号済みの .zip）")
+    parser.add_argument("--key", metavar="鍵ファイル", help="受領者の鍵（AGE-SECRET-KEY-1…）")
+    parser.add_argument(
+        "--list", type=int, metavar="世帯数", dest="households", help="住民票を世帯ごとに一覧する"
+    )
+    parser.add_argument("--check", action="store_true", help="件数とSHA-256を一覧と突き合わせる")
+    parser.add_argument("-h", "--help", action="help", help="この説明を表示する")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the reader; gives the exit code."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    chosen = parse_arguments(arguments)
+    try:
+        with open_package(chosen.package, chosen.key) as package:
+            manifest = read_manifest(package)
+            files = manifest_files(manifest)
+            describe(manifest, files)
+            wrong = check(package, files) if chosen.check else 0
+            if chosen.check:
+                print(
+                    "照合の結果: " + ("すべて一致しました" if not wrong else f"{wrong}件の不一致")
+                )
+            if chosen.households is not None:
+                list_residents(package, files, chosen.households)
+    except Unreadable as reason:
+        print(f"開けません: {reason}", file=sys.stderr)
+        return 1
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, csv.Error) as fault:
+        print(f"開けません: パッケージが壊れています（{type(fault).__name__}）。", file=sys.stderr)
+        return 1
+    return 3 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
