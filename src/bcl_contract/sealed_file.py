@@ -116,6 +116,12 @@ class _Opened:
         self.file_id = header[len(_MAGIC) :]
         return True
 
+    def seal(self, segment: int, clear: bytes) -> bytes:
+        """Give the bytes of a segment as they stand in the file."""
+        nonce = secrets.token_bytes(12)
+        sealed = self.cipher.encrypt(nonce, clear, self.associated_data(segment, len(clear)))
+        return _SEGMENT_HEAD.pack(len(clear), nonce) + sealed
+
     def open_segment(self, segment: int) -> bytes:
         """Decrypt one segment. Raises SealedFileError if it is not what was written there."""
         start, end = self.file_starts[segment], self.file_starts[segment + 1]
@@ -143,6 +149,10 @@ class SealedWriter:
     one that does not open. If fewer than `acknowledged` bytes remain, SealedFileError is raised:
     that is damage, not a torn end. Without it every segment is opened.
 
+    Going back with `seek` and writing over clear bytes is for files built anew (a zip whose
+    headers are completed later): the segment is sealed again under a new nonce, in place, so a
+    crash in that moment can cost it.
+
     Raises SealedFileBusy while another process holds the file. Mode is 0600 always.
     """
 
@@ -162,6 +172,7 @@ class SealedWriter:
             _lock(descriptor)
             self._file = _Opened(descriptor, key, context)
             self._buffer = bytearray()
+            self._position: int | None = None  # None = at the end, where bytes are appended
             self._start(acknowledged)
         except BaseException:
             os.close(descriptor)
@@ -209,16 +220,26 @@ class SealedWriter:
         return True
 
     def seekable(self) -> bool:
-        """Say that written bytes can't be revisited, so that `zipfile` streams."""
-        return False
+        return True
 
     def tell(self) -> int:
-        return self.clear_size
+        return self.clear_size if self._position is None else self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a clear byte that is written, or to the end; ValueError for any other place."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self.clear_size}
+        position = base[whence] + offset
+        if not 0 <= position <= self.clear_size:
+            raise ValueError("only a place that is written can be gone to")
+        self._position = None if position == self.clear_size else position
+        return position
 
     def write(self, data: Any) -> int:
-        """Append `data` (anything with a buffer). Full segments are sealed at once."""
+        """Write `data` (anything with a buffer) here. Full segments are sealed at once."""
         view = memoryview(data).cast("B")
         taken = 0
+        while self._position is not None and taken < len(view):
+            taken += self._overwrite(view[taken:])
         while taken < len(view):
             part = view[taken : taken + SEGMENT_BYTES - len(self._buffer)]
             self._buffer += part
@@ -226,6 +247,22 @@ class SealedWriter:
             if len(self._buffer) == SEGMENT_BYTES:
                 self._seal_segment()
         return len(view)
+
+    def _overwrite(self, view: memoryview) -> int:
+        """Write over clear bytes of one segment, or of the buffer; how many."""
+        file, at = self._file, self.tell()
+        segment = bisect_right(file.clear_starts, at) - 1
+        start = file.clear_starts[segment]
+        if segment == file.segments:
+            part = view[: len(self._buffer) - (at - start)]
+            self._buffer[at - start : at - start + len(part)] = part
+        else:
+            clear = bytearray(file.open_segment(segment))
+            part = view[: len(clear) - (at - start)]
+            clear[at - start : at - start + len(part)] = part
+            _write_all(file.descriptor, file.seal(segment, bytes(clear)), file.file_starts[segment])
+        self.seek(at + len(part))
+        return len(part)
 
     def flush(self) -> None:
         """Do nothing: a segment is sealed when full, or by `flush_segment_and_fsync`."""
@@ -241,6 +278,7 @@ class SealedWriter:
         file = self._file
         if not 0 <= clear_size <= self.clear_size:
             raise ValueError("can only cut off what is there")
+        self._position = None
         if clear_size >= file.clear_size:
             del self._buffer[clear_size - file.clear_size :]
             return
@@ -252,11 +290,8 @@ class SealedWriter:
 
     def _seal_segment(self) -> None:
         file, clear = self._file, bytes(self._buffer)
-        nonce = secrets.token_bytes(12)
-        sealed = file.cipher.encrypt(nonce, clear, file.associated_data(file.segments, len(clear)))
-        at = file.file_starts[-1]
         # Positioned writes: after an ENOSPC the next attempt overwrites the torn segment.
-        _write_all(file.descriptor, _SEGMENT_HEAD.pack(len(clear), nonce) + sealed, at)
+        _write_all(file.descriptor, file.seal(file.segments, clear), file.file_starts[-1])
         file.append(len(clear))
         self._buffer.clear()
 

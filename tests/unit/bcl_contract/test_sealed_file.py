@@ -54,6 +54,7 @@ act = st.one_of(
     st.tuples(st.just("reopen"), st.just(0)),
     st.tuples(st.just("crash"), st.integers(0, 10_000_000)),
     st.tuples(st.just("cut"), st.integers(0, 10_000_000)),
+    st.tuples(st.just("over"), st.integers(0, 10_000_000)),
 )
 
 
@@ -79,6 +80,17 @@ def test_sealed_file__any_history_of_writes_and_crashes__reads_as_the_clear_stre
         elif name == "reopen":
             writer.close()
             writer = SealedWriter(path, KEY, context=CONTEXT, resume=True)
+            durable = len(stream)
+        elif name == "over":
+            at = number % (len(stream) + 1)
+            data = rng.randbytes(number % (SEGMENT_BYTES + 9))
+            writer.seek(at)
+            assert writer.write(data) == len(data)
+            assert writer.tell() == at + len(data)
+            writer.seek(0, os.SEEK_END)
+            stream = stream[:at] + data + stream[at + len(data) :]
+            # Only appended bytes survive a crash in any state: overwriting is for fresh files.
+            writer.flush_segment_and_fsync()
             durable = len(stream)
         elif name == "cut":
             size = number % (len(stream) + 1)
