@@ -1,0 +1,1 @@
+"""Wiring only: settings read once, URLs, the servers' entry points. No domain logic."""

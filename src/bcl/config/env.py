@@ -1,0 +1,224 @@
+"""Every environment variable of the cloud, read here and nowhere else.
+
+`read` turns the variables into one typed, frozen `Settings`. A bad value raises `SettingsError`
+with one Japanese sentence that names the variable (never its value: some hold passwords).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Environment = Literal["demo", "test", "production"]
+ProcessRole = Literal["wire", "worker", "command"]
+DatabaseRole = Literal["app", "owner", "agency"]
+
+_WORLD_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
+_MEBIBYTE = 1024 * 1024
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong. The text is one Japanese sentence for the operator."""
+
+
+@dataclass(frozen=True)
+class ClusterSizes:
+    """Memory and log sizes of the embedded database, for 2 cores and 24 GiB by default."""
+
+    shared_buffers_mb: int = 768
+    max_wal_size_mb: int = 4096
+    maintenance_work_mem_mb: int = 256
+    max_connections: int = 80
+
+
+@dataclass(frozen=True)
+class WireServer:
+    """Where the machine door listens and the files of its TLS identity (PEM)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8443
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+    client_ca_file: Path | None = None
+    workers: int = 1
+    threads: int = 8
+    timeout_seconds: int = 120
+    max_body_bytes: int = 16 * _MEBIBYTE
+
+
+@dataclass(frozen=True)
+class HealthServer:
+    """Plain HTTP on loopback for `/health` and `/metrics`: operators' probes hold no certificate."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Background jobs: how many at once, and after how long a silent worker counts as dead."""
+
+    concurrency: int = 2
+    stalled_seconds: int = 15
+    shutdown_seconds: int = 30
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one process of the cloud. Passwords stay out of `repr`."""
+
+    environment: Environment
+    world: str
+    state_dir: Path
+    process_role: ProcessRole
+    database_role: DatabaseRole
+    key_file: Path
+    receive_dir: Path
+    clock_offset_seconds: int = 0
+    minimum_free_mb: int = 1024
+    log_level: str = "INFO"
+    external_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    postgres_bin_dir: Path | None = None
+    cluster: ClusterSizes = ClusterSizes()
+    wire: WireServer = WireServer()
+    health: HealthServer = HealthServer()
+    worker: Worker = Worker()
+
+    @property
+    def postgres_dir(self) -> Path:
+        """Directory of the embedded cluster (binaries, data, socket, passwords)."""
+        return self.state_dir / "postgres"
+
+    @property
+    def uses_external_cluster(self) -> bool:
+        return bool(self.external_urls)
+
+
+def default_state_dir(world: str, environ: Mapping[str, str] | None = None) -> Path:
+    """State directory of a world: under /var/lib as root, else in the user's state directory."""
+    environ = os.environ if environ is None else environ
+    if os.geteuid() == 0:
+        return Path("/var/lib/bcl") / world
+    base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "bcl" / world
+
+
+def read(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read all settings from `environ` (the process environment by default).
+
+    Raises `SettingsError` with one Japanese sentence naming the first bad variable.
+    """
+    env = _Reader(os.environ if environ is None else environ)
+    world = env.text("BCL_WORLD", "demo")
+    if not _WORLD_NAME.match(world):
+        raise SettingsError(
+            "BCL_WORLD は英小文字で始まる32文字以内の英小文字・数字・ハイフンにしてください。"
+        )
+    state_dir = env.path("BCL_STATE_DIR") or default_state_dir(world, env.environ)
+    settings = Settings(
+        environment=env.choice("BCL_ENVIRONMENT", "demo", ("demo", "test", "production")),  # type: ignore[arg-type]
+        world=world,
+        state_dir=state_dir,
+        process_role=env.choice("BCL_ROLE", "command", ("wire", "worker", "command")),  # type: ignore[arg-type]
+        database_role=env.choice("BCL_DATABASE_ROLE", "app", ("app", "owner", "agency")),  # type: ignore[arg-type]
+        key_file=env.path("BCL_KEY_FILE") or state_dir / "keys" / "provider.key",
+        receive_dir=env.path("BCL_RECEIVE_DIR") or state_dir / "receive",
+        clock_offset_seconds=env.integer("BCL_CLOCK_OFFSET_SECONDS", 0, low=-(10**10)),
+        minimum_free_mb=env.integer("BCL_MINIMUM_FREE_MB", 1024, low=0),
+        log_level=env.choice("BCL_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        external_urls=_external_urls(env),
+        postgres_bin_dir=env.path("BCL_POSTGRES_BIN_DIR"),
+        cluster=_cluster_sizes(env),
+        wire=_wire_server(env),
+        health=HealthServer(
+            host=env.text("BCL_HEALTH_HOST", "127.0.0.1"),
+            port=env.integer("BCL_HEALTH_PORT", 0, low=0, high=65535),
+        ),
+        worker=Worker(
+            concurrency=env.integer("BCL_WORKER_CONCURRENCY", 2, low=1, high=64),
+            stalled_seconds=env.integer("BCL_WORKER_STALLED_SECONDS", 15, low=3),
+            shutdown_seconds=env.integer("BCL_WORKER_SHUTDOWN_SECONDS", 30, low=1),
+        ),
+    )
+    if settings.environment == "production" and settings.clock_offset_seconds:
+        raise SettingsError(
+            "BCL_CLOCK_OFFSET_SECONDS は試験用です。本番環境では設定しないでください。"
+        )
+    return settings
+
+
+def _external_urls(env: _Reader) -> dict[str, str]:
+    urls = {
+        role: env.text(f"BCL_DATABASE_URL_{role.upper()}", "")
+        for role in ("owner", "app", "agency")
+    }
+    urls = {role: url for role, url in urls.items() if url}
+    if urls and "app" not in urls:
+        raise SettingsError(
+            "外部データベースを使うときは BCL_DATABASE_URL_APP を必ず設定してください。"
+        )
+    return urls
+
+
+def _cluster_sizes(env: _Reader) -> ClusterSizes:
+    plain = ClusterSizes()
+    return ClusterSizes(
+        shared_buffers_mb=env.integer("BCL_SHARED_BUFFERS_MB", plain.shared_buffers_mb, low=16),
+        max_wal_size_mb=env.integer("BCL_MAX_WAL_SIZE_MB", plain.max_wal_size_mb, low=64),
+        maintenance_work_mem_mb=env.integer(
+            "BCL_MAINTENANCE_WORK_MEM_MB", plain.maintenance_work_mem_mb, low=16
+        ),
+        max_connections=env.integer("BCL_MAX_CONNECTIONS", plain.max_connections, low=10),
+    )
+
+
+def _wire_server(env: _Reader) -> WireServer:
+    plain = WireServer()
+    return WireServer(
+        host=env.text("BCL_WIRE_HOST", plain.host),
+        port=env.integer("BCL_WIRE_PORT", plain.port, low=1, high=65535),
+        certificate_file=env.path("BCL_WIRE_CERTIFICATE_FILE"),
+        private_key_file=env.path("BCL_WIRE_PRIVATE_KEY_FILE"),
+        client_ca_file=env.path("BCL_WIRE_CLIENT_CA_FILE"),
+        workers=env.integer("BCL_WIRE_WORKERS", plain.workers, low=1, high=64),
+        threads=env.integer("BCL_WIRE_THREADS", plain.threads, low=1, high=256),
+        timeout_seconds=env.integer("BCL_WIRE_TIMEOUT_SECONDS", plain.timeout_seconds, low=5),
+        max_body_bytes=env.integer("BCL_WIRE_MAX_BODY_BYTES", plain.max_body_bytes, low=1024),
+    )
+
+
+class _Reader:
+    """Typed access to the variables; every complaint names the variable and what it may be."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+
+    def text(self, name: str, default: str) -> str:
+        return self.environ.get(name) or default
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(name, default)
+        if value not in allowed:
+            raise SettingsError(f"{name} は {'、'.join(allowed)} のどれかにしてください。")
+        return value
+
+    def integer(self, name: str, default: int, *, low: int = 0, high: int = 10**10) -> int:
+        text = self.environ.get(name)
+        if not text:
+            return default
+        if not re.fullmatch(r"-?[0-9]{1,11}", text) or not low <= int(text) <= high:
+            raise SettingsError(f"{name} は {low} から {high} までの整数にしてください。")
+        return int(text)
+
+    def path(self, name: str) -> Path | None:
+        text = self.environ.get(name)
+        if not text:
+            return None
+        path = Path(text)
+        if not path.is_absolute():
+            raise SettingsError(f"{name} は / から始まる場所で書いてください。")
+        return path

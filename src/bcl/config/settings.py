@@ -1,0 +1,59 @@
+"""Django settings, derived from `bcl.config.env`. Nothing here reads the environment itself."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+
+from bcl.config import env
+from bcl.config.database import database_settings
+
+BCL = env.read()
+
+# Nothing is signed with it (no sessions, no cookies in this part): a value that differs per state
+# directory is enough, and a secret file would only be one more thing to lose.
+SECRET_KEY = hashlib.blake2b(str(BCL.state_dir).encode(), key=b"bcl-django").hexdigest()
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "bcl.config.urls"
+WSGI_APPLICATION = "bcl.config.wsgi.application"
+
+# During the building of the parts an app counts once it has its apps.py.
+_OUR_APPS = [
+    "foundation",
+    "municipalities",
+    "availability",
+    "resident_store",
+    "linkage",
+    "recovery",
+    "issuance",
+]
+INSTALLED_APPS = [
+    "procrastinate.contrib.django",
+    *(f"bcl.{name}" for name in _OUR_APPS
+      if importlib.util.find_spec(f"bcl.{name}") and importlib.util.find_spec(f"bcl.{name}.apps")),
+]
+
+MIDDLEWARE = [
+    "bcl.config.middleware.RequestGuard",
+    "bcl.config.middleware.ClientCertificate",
+]
+
+DATABASES = {"default": database_settings(BCL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TIME_ZONE = "Asia/Tokyo"
+USE_TZ = True
+LANGUAGE_CODE = "ja"
+USE_I18N = False
+APPEND_SLASH = False
+
+# Uploads are read as streams by the views; Django never buffers a body into memory or a file.
+DATA_UPLOAD_MAX_MEMORY_SIZE = BCL.wire.max_body_bytes
+FILE_UPLOAD_HANDLERS: list[str] = []
+
+LOGGING_CONFIG = "bcl.foundation.log.configure"
+LOGGING = {"level": BCL.log_level}
+
+PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "tasks"
+PROCRASTINATE_ON_APP_READY = "bcl.foundation.jobs.bind"

@@ -1,0 +1,100 @@
+"""The audit trail: every act writes its row in its own transaction (D18).
+
+    with tenancy.scope(code):
+        ...the act...
+        audit.record(act="approve_export", by=actor, at=at, detail={"export": 12})
+
+No row, no act: the row is inserted in the caller's transaction, so either both stay or neither.
+Rows are never changed or removed; the database refuses it to every role. A row names its subject
+only as a keyed digest, and `detail` takes ids, codes and counts, never a value from a register.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, get_args
+
+from django.db import transaction
+
+from bcl.foundation import crypto, tenancy
+from bcl.foundation.models import AgencyAuditEntry, AuditEntry
+
+ActorKind = Literal["staff", "terminal", "gateway", "center", "system"]
+
+_ACT = re.compile(r"[a-z][a-z_]{2,63}\Z")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}\Z")
+# Individual numbers (12 digits) and resident record codes (11) must not get in by accident.
+_LONG_NUMBER = re.compile(r"(?<![0-9A-Fa-f])[0-9]{11,12}(?![0-9A-Fa-f])")
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts: kind, and the id by which the organisation knows them (never a name)."""
+
+    kind: ActorKind
+    id: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(ActorKind):
+            raise ValueError("unknown kind of actor")
+        if not _WORD.match(self.id):
+            raise ValueError("an actor's id has only letters, digits and . _ : / + = -")
+
+
+SYSTEM = Actor("system", "bcl")
+
+
+def record(
+    *,
+    act: str,
+    by: Actor,
+    at: datetime,
+    subject_key: bytes | None = None,
+    detail: Mapping[str, str | int] | None = None,
+) -> int:
+    """Write one audit row for the open scope's municipality and return its id.
+
+    `act` is a verb phrase from the glossary (`approve_export`); `subject_key` identifies the
+    person concerned (the store's record key) and is stored as a keyed digest only. Raises
+    `TenancyError` without a scope and ValueError when a detail isn't an id, code or count.
+    """
+    municipality_code = tenancy.require()
+    entry = AuditEntry.objects.create(
+        municipality_code=municipality_code,
+        subject_digest=(
+            None if subject_key is None
+            else crypto.subject_digest(municipality_code, subject_key)
+        ),
+        **_checked(act, by, at, detail),
+    )
+    return entry.pk
+
+
+def record_agency(
+    *, act: str, by: Actor, at: datetime, detail: Mapping[str, str | int] | None = None
+) -> int:
+    """Write one audit row for an act of the agency that concerns no single municipality."""
+    with transaction.atomic():
+        return AgencyAuditEntry.objects.create(**_checked(act, by, at, detail)).pk
+
+
+def _checked(
+    act: str, by: Actor, at: datetime, detail: Mapping[str, str | int] | None
+) -> dict[str, object]:
+    if not _ACT.match(act):
+        raise ValueError("an act is named by lower case words")
+    if at.tzinfo is None:
+        raise ValueError("the time of an act must carry its zone")
+    for name, value in (detail or {}).items():
+        fits = isinstance(value, int) or (
+            isinstance(value, str) and (value == "" or bool(_WORD.match(value)))
+        )
+        if not fits or _LONG_NUMBER.search(str(value)):
+            raise ValueError(f"audit detail {name!r} must be an id, a code or a count")
+    return {
+        "act": act, "actor_kind": by.kind, "actor_id": by.id, "at": at,
+        "detail": dict(detail or {}),
+    }

@@ -1,0 +1,52 @@
+"""The municipality directory: who the towns are and which parties may speak for them.
+
+    from bcl.municipalities import api as municipalities
+    municipalities.get_municipality("999997").name_ja
+    municipalities.find_gateway_by_cert(request.client_certificate_der)
+
+Directory, gateways and the delivery center are agency data (no scope needed); settings, staff and
+receivers belong to one municipality and open its scope by themselves.
+"""
+
+from bcl.municipalities.actions import (
+    register_delivery_center,
+    register_gateway_cert,
+    register_municipality,
+    register_recovery_receiver,
+    register_staff,
+    revoke_delivery_center,
+    revoke_gateway,
+    revoke_staff,
+    set_setting,
+    verify_staff_act,
+)
+from bcl.municipalities.queries import (
+    DeliveryCenterIdentity,
+    GatewayIdentity,
+    Municipality,
+    RecoveryReceiver,
+    UnknownMunicipality,
+    cert_fingerprint,
+    find_delivery_center_by_cert,
+    find_gateway_by_cert,
+    find_municipality,
+    find_recovery_receiver,
+    find_signing_key,
+    find_staff_key,
+    get_municipality,
+    list_gateways,
+    list_municipality_codes,
+    list_recovery_receivers,
+    setting_at,
+)
+
+__all__ = [
+    "DeliveryCenterIdentity", "GatewayIdentity", "Municipality", "RecoveryReceiver",
+    "UnknownMunicipality", "cert_fingerprint", "find_delivery_center_by_cert",
+    "find_gateway_by_cert", "find_municipality", "find_recovery_receiver", "find_signing_key",
+    "find_staff_key", "get_municipality", "list_gateways", "list_municipality_codes",
+    "list_recovery_receivers", "register_delivery_center", "register_gateway_cert",
+    "register_municipality", "register_recovery_receiver", "register_staff",
+    "revoke_delivery_center", "revoke_gateway", "revoke_staff", "set_setting", "setting_at",
+    "verify_staff_act",
+]
