@@ -17,9 +17,6 @@ from types import MappingProxyType
 
 TYPES = frozenset("NXKJDTIF")
 SEARCH_KINDS = frozenset({"exact", "name", "kana", "date", "address"})
-URGENT_COMPANIONS = frozenset({"S02"})
-"""Files without urgent columns that may accompany an urgent row (decision D35)."""
-
 _DIRECTORIES = {"1.0": "v1"}
 
 
@@ -71,11 +68,16 @@ class CodeList:
 
 @dataclass(frozen=True)
 class Layout:
-    """One file of the interface: its columns in their order of transmission."""
+    """One file of the interface: its columns in their order of transmission.
+
+    `urgent_condition` (same grammar as `Column.condition`) holds for rows that restrict: only
+    those may travel in the urgent lane (decision D3); "" for files that may not.
+    """
 
     file_id: str
     title_ja: str
     name: str
+    urgent_condition: str
     columns: tuple[Column, ...]
 
     @cached_property
@@ -102,7 +104,7 @@ class Layout:
     @property
     def urgent(self) -> bool:
         """Whether this file may stand in a transmission of the urgent lane."""
-        return self.file_id in URGENT_COMPANIONS or any(column.urgent for column in self.columns)
+        return bool(self.urgent_condition)
 
     def column(self, name: str) -> Column:
         """Give the column with this English name; KeyError when there is none."""
@@ -196,6 +198,7 @@ def load_interface(version: str = "1.0") -> Interface:
             file_id=row["file_id"],
             title_ja=row["title_ja"],
             name=row["name"],
+            urgent_condition=row["urgent_condition"],
             columns=tuple(sorted(columns[row["file_id"]], key=lambda column: column.position)),
         )
         for row in _rows(directory, "files.csv")
