@@ -68,6 +68,16 @@ class Worker:
 
 
 @dataclass(frozen=True)
+class IssuanceFiles:
+    """What issuing needs from outside the database; checked when it is first used."""
+
+    font_file: Path | None = None
+    jpki_ocsp_url: str = ""
+    jpki_roots_file: Path | None = None
+    signing_key_file: Path | None = None
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of one process of the cloud. Passwords stay out of `repr`."""
 
@@ -87,6 +97,7 @@ class Settings:
     wire: WireServer = WireServer()
     health: HealthServer = HealthServer()
     worker: Worker = Worker()
+    issuance: IssuanceFiles = IssuanceFiles()
 
     @property
     def postgres_dir(self) -> Path:
@@ -142,6 +153,12 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
             concurrency=env.integer("BCL_WORKER_CONCURRENCY", 2, low=1, high=64),
             stalled_seconds=env.integer("BCL_WORKER_STALLED_SECONDS", 15, low=3),
             shutdown_seconds=env.integer("BCL_WORKER_SHUTDOWN_SECONDS", 30, low=1),
+        ),
+        issuance=IssuanceFiles(
+            font_file=env.path("BCL_FONT_IPAMJ"),
+            jpki_ocsp_url=env.text("BCL_JPKI_OCSP_URL", ""),
+            jpki_roots_file=env.path("BCL_JPKI_ROOTS_FILE"),
+            signing_key_file=env.path("BCL_ISSUANCE_SIGNING_KEY_FILE"),
         ),
     )
     if settings.environment == "production" and settings.clock_offset_seconds:
