@@ -68,8 +68,10 @@ def forbidden_character(text: str) -> str | None:
         return rule
     if _LONE_SELECTOR.search(text):
         return "CHARACTER_LONE_SELECTOR"
+    # New ideographs are registered faster than Python's tables follow: planes 2 and 3 are
+    # left to the fonts, which refuse what they can't draw.
     for character in text:
-        if unicodedata.category(character) == "Cn":
+        if unicodedata.category(character) == "Cn" and not "\U00020000" <= character <= "\U0003fffd":
             return "CHARACTER_UNASSIGNED"
     return None
 

@@ -90,6 +90,11 @@ class Layout:
         return tuple(column.name for column in self.columns)
 
     @cached_property
+    def index_of(self) -> dict[str, int]:
+        """The place of each column by English name, from 0."""
+        return {name: index for index, name in enumerate(self.names)}
+
+    @cached_property
     def key_columns(self) -> tuple[Column, ...]:
         """The columns of the record key, in key order."""
         keyed = [column for column in self.columns if column.key_order is not None]

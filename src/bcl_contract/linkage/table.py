@@ -92,7 +92,7 @@ class Chunk:
 
     def lengths(self, name: str) -> np.ndarray:
         """Give int32 (rows): the bytes of a column's values as they stand between quotes."""
-        index = self.layout.names.index(name)
+        index = self.layout.index_of[name]
         return self._fields.ends[:, index] - self._fields.starts[:, index]
 
     def fixed(self, name: str, width: int, rows: np.ndarray | None = None) -> np.ndarray:
@@ -104,7 +104,7 @@ class Chunk:
         """
         if not 0 < width <= MAX_FIXED_WIDTH:
             raise ValueError("width out of range")
-        index = self.layout.names.index(name)
+        index = self.layout.index_of[name]
         fields = self._fields
         starts, ends = fields.starts[:, index], fields.ends[:, index]
         if rows is not None:
@@ -128,7 +128,7 @@ class Chunk:
 
     def value_bytes(self, row: int, name: str) -> bytes:
         """Give one value as UTF-8 bytes, quotes un-doubled."""
-        index = self.layout.names.index(name)
+        index = self.layout.index_of[name]
         start, end = self._fields.starts[row, index], self._fields.ends[row, index]
         value = self.canonical[start:end]
         return value.replace(b'""', b'"') if self._fields.escaped else value
