@@ -1,0 +1,1 @@
+"""Acts of the intake, one verb each: transaction and audit row inside."""

@@ -1,0 +1,195 @@
+"""Judging and landing an opened transmission (journey daily-sync, steps 7 to 9).
+
+One streaming pass inside one transaction: the store validates, versions and copies; the finished
+counts are judged; LAND commits the load, the state LANDED, the lane's new position, the audit row
+and the jobs of all subscribers together. Any other verdict leaves nothing of the load behind.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any
+
+from bcl.foundation import jobs, log, tenancy
+from bcl.linkage import settings as intake_settings
+from bcl.linkage.actions.accept import defer_opening
+from bcl.linkage.actions.move import keep_findings, move_transmission
+from bcl.linkage.actions.opening import (
+    SYSTEM,
+    WAITS_FOR_TURN,
+    clear_bytes,
+    lock_lane,
+    lock_transmission,
+    open_transmission,
+    opened_package,
+)
+from bcl.linkage.adapters.store import LoadOutcome, apply_package
+from bcl.linkage.models import Lane, Transmission
+from bcl.linkage.queries import find_last_landed, find_next_held, get_transmission
+from bcl.linkage.rules import (
+    TransmissionState,
+    TransmissionSummary,
+    Verdict,
+    VerdictKind,
+    judge_transmission,
+    load_limits,
+)
+from bcl.municipalities import api as municipalities
+from bcl_contract.refusals import Refusal
+
+FAULTS_BEFORE_HOLD = 3
+logger = log.get(__name__)
+
+
+def advance_transmission(
+    municipality_code: str, transmission_id: uuid.UUID | str, *, at: datetime
+) -> TransmissionState:
+    """Take a transmission as far as it can go now; safe to run any number of times.
+
+    A fault of the program rolls everything back and is raised for the queue to try again; the
+    third one holds the transmission for a person, so that it can't block the queue for ever.
+    """
+    try:
+        state = open_transmission(municipality_code, transmission_id, at=at)
+        if state is TransmissionState.HELD:
+            state = _resume_held(municipality_code, transmission_id, at=at)
+        if state is TransmissionState.OPENED:
+            state = land_transmission(municipality_code, transmission_id, at=at)
+    except Exception:
+        if not _count_fault(municipality_code, transmission_id, at=at):
+            raise
+        state = TransmissionState.HELD
+    if state in (TransmissionState.LANDED, TransmissionState.REJECTED):
+        with tenancy.scope(municipality_code):
+            clear_bytes(get_transmission(transmission_id))
+    return state
+
+
+def land_transmission(
+    municipality_code: str, transmission_id: uuid.UUID | str, *, at: datetime
+) -> TransmissionState:
+    """Apply an OPENED transmission whose turn it is, or hold or reject it."""
+    with tenancy.scope(municipality_code):
+        transmission = get_transmission(transmission_id)
+    with ExitStack() as stack:
+        package = stack.enter_context(opened_package(transmission))
+        stack.enter_context(tenancy.scope(municipality_code))
+        lane = lock_lane(municipality_code, transmission.lane)
+        transmission = lock_transmission(transmission_id)
+        if transmission.state != TransmissionState.OPENED:
+            return TransmissionState(transmission.state)
+        if isinstance(package, Refusal):
+            move_transmission(
+                transmission, TransmissionState.REJECTED, by=SYSTEM, at=at, refusal=package
+            )
+            return TransmissionState.REJECTED
+        if transmission.sequence != lane.last_sequence + 1:
+            # Placed under the lane's lock and unchanged since, unless its predecessor was
+            # rejected afterwards by a person: then it waits again.
+            refusal = Refusal("TRANSMISSION_GAP", {"expected": lane.last_sequence + 1})
+            move_transmission(
+                transmission, TransmissionState.HELD, by=SYSTEM, at=at, refusal=refusal
+            )
+            return TransmissionState.HELD
+        outcome = apply_package(
+            package, transmission=transmission, decide=_judge(transmission, at), by=SYSTEM, at=at
+        )
+        _record_outcome(transmission, lane, outcome, at=at)
+    return TransmissionState(transmission.state)
+
+
+def _judge(transmission: Transmission, at: datetime):  # noqa: ANN202 - a closure over the rules
+    limits = load_limits(
+        at,
+        on_row_errors=_setting(
+            transmission.municipality_code, "linkage_on_row_errors", at, "reject"
+        ),
+        percent=_setting(transmission.municipality_code, "linkage_change_percent", at, None),
+    )
+    last = find_last_landed(transmission.lane)
+    released = transmission.released_at is not None
+
+    def decide(summary: TransmissionSummary) -> Verdict:
+        # step 7
+        return judge_transmission(summary, last, limits, released=released)
+
+    return decide
+
+
+def _record_outcome(
+    transmission: Transmission, lane: Lane, outcome: LoadOutcome, *, at: datetime
+) -> None:
+    transmission.counts = outcome.counts or transmission.counts
+    keep_findings(transmission, outcome.findings, total=outcome.findings_total)
+    if outcome.verdict.kind is VerdictKind.LAND:
+        transmission.landed_at = at
+        transmission.load_number = outcome.load_number
+        move_transmission(transmission, TransmissionState.LANDED, by=SYSTEM, at=at)
+        lane.last_sequence = transmission.sequence
+        lane.last_as_of = transmission.as_of
+        lane.last_landed_at = at
+        lane.save()
+        _start_what_follows(transmission, lane)
+        return
+    state = (
+        TransmissionState.HELD
+        if outcome.verdict.kind is VerdictKind.HOLD
+        else TransmissionState.REJECTED
+    )
+    move_transmission(transmission, state, by=SYSTEM, at=at, refusal=outcome.verdict.refusal)
+
+
+def _start_what_follows(transmission: Transmission, lane: Lane) -> None:
+    """Step 9, and the next of the line: jobs of the same transaction, so none can be lost."""
+    for task in intake_settings.subscriber_tasks():
+        jobs.defer(
+            task,
+            municipality_code=transmission.municipality_code,
+            idempotency_key=f"{task}:{transmission.municipality_code}:{transmission.load_number}",
+        )
+    waiting = find_next_held(lane, WAITS_FOR_TURN)
+    if waiting is not None:
+        defer_opening(waiting, occasion=f"turn-{transmission.load_number}")
+
+
+def _resume_held(
+    municipality_code: str, transmission_id: uuid.UUID | str, *, at: datetime
+) -> TransmissionState:
+    """A held transmission goes on when its turn has come or a person has released it."""
+    with tenancy.scope(municipality_code):
+        lane_name = get_transmission(transmission_id).lane
+        if not lane_name:
+            return TransmissionState.HELD
+        lane = lock_lane(municipality_code, lane_name)
+        transmission = lock_transmission(transmission_id)
+        its_turn = transmission.sequence == lane.last_sequence + 1
+        may_go_on = transmission.refusal_code in WAITS_FOR_TURN or (
+            transmission.released_at is not None
+        )
+        if transmission.state == TransmissionState.HELD and its_turn and may_go_on:
+            move_transmission(transmission, TransmissionState.OPENED, by=SYSTEM, at=at)
+        return TransmissionState(transmission.state)
+
+
+def _count_fault(municipality_code: str, transmission_id: uuid.UUID | str, *, at: datetime) -> bool:
+    """Count a fault; True when it was one too many and the transmission is held now."""
+    with tenancy.scope(municipality_code):
+        transmission = lock_transmission(transmission_id)
+        transmission.faults += 1
+        over = transmission.faults % FAULTS_BEFORE_HOLD == 0
+        if over and transmission.state in (TransmissionState.RECEIVED, TransmissionState.OPENED):
+            logger.exception("transmission_fault", transmission_id=str(transmission_id))
+            transmission.released_at, transmission.released_by = None, ""
+            move_transmission(
+                transmission,
+                TransmissionState.HELD,
+                by=SYSTEM,
+                at=at,
+                refusal=Refusal("TRANSMISSION_PROCESSING_FAULT"),
+            )
+            return True
+        transmission.save()
+        return False

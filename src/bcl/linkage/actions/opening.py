@@ -1,0 +1,162 @@
+"""Opening a transmission: is it whole, genuine, ours, in a version we take, and whose turn is it?
+
+Journey daily-sync, step 6. What is refused here has been read no further than its manifest.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from django.db import transaction
+
+from bcl.foundation import audit, tenancy
+from bcl.linkage import settings as intake_settings
+from bcl.linkage.actions.move import move_transmission
+from bcl.linkage.adapters.receive_area import Place
+from bcl.linkage.models import Lane, Transmission
+from bcl.linkage.queries import get_transmission, read_lane_facts
+from bcl.linkage.rules import (
+    Place as PlaceInLane,
+)
+from bcl.linkage.rules import (
+    TransmissionState,
+    judge_interface_version,
+    judge_sequence,
+    load_interface_windows,
+)
+from bcl.municipalities import api as municipalities
+from bcl_contract.linkage.package import OpenPackage, PackageLimits, TransmissionManifest
+from bcl_contract.linkage.package import open_package as open_zip
+from bcl_contract.refusals import Refusal
+
+WAITS_FOR_TURN = frozenset({"TRANSMISSION_GAP", "TRANSMISSION_PREDECESSOR_HELD"})
+SYSTEM = audit.Actor("system", "linkage")
+
+
+def place_of(transmission: Transmission) -> Place:
+    """Where the sealed bytes of a transmission lie."""
+    return Place(transmission.municipality_code, transmission.upload_id, transmission.key_version)
+
+
+@contextmanager
+def opened_package(transmission: Transmission) -> Iterator[OpenPackage | Refusal]:
+    """The verified package of a transmission, or why it can't be one."""
+    area = intake_settings.receive_area()
+    verify_key = municipalities.find_signing_key(
+        transmission.municipality_code, transmission.gateway_id
+    )
+    if verify_key is None:  # revoked between upload and opening
+        yield Refusal("TRANSMISSION_SIGNER_REVOKED")
+        return
+    with area.open_reader(place_of(transmission), size=transmission.bytes) as source:
+        package = open_zip(
+            source,
+            verify_key=verify_key,
+            limits=PackageLimits(),
+            expected_municipality=transmission.municipality_code,
+        )
+        if isinstance(package, Refusal):
+            yield package
+            return
+        with package:
+            yield package
+
+
+def open_transmission(
+    municipality_code: str, transmission_id: uuid.UUID | str, *, at: datetime
+) -> TransmissionState:
+    """Verify a received transmission and place it in its lane.
+
+    Gives OPENED when it may be applied now, HELD when a predecessor is missing, REJECTED when it
+    is not to be had; any other state is left as it stands (the job ran already).
+    """
+    with tenancy.scope(municipality_code):
+        transmission = get_transmission(transmission_id)
+    if transmission.state != TransmissionState.RECEIVED:
+        return TransmissionState(transmission.state)
+    with opened_package(transmission) as package:
+        found = package if isinstance(package, Refusal) else _check(transmission, package, at)
+    with tenancy.scope(municipality_code):
+        transmission = lock_transmission(transmission_id)
+        if transmission.state != TransmissionState.RECEIVED:
+            return TransmissionState(transmission.state)
+        if isinstance(found, Refusal):
+            move_transmission(
+                transmission, TransmissionState.REJECTED, by=SYSTEM, at=at, refusal=found
+            )
+        else:
+            _place_in_lane(transmission, found, at=at)
+    return TransmissionState(transmission.state)
+
+
+def _check(
+    transmission: Transmission, package: OpenPackage, at: datetime
+) -> TransmissionManifest | Refusal:
+    manifest = package.manifest
+    if manifest.bundle_id != transmission.bundle_id:
+        return Refusal("TRANSMISSION_BUNDLE_ID")
+    refusal = judge_interface_version(manifest.interface_version, at, load_interface_windows())
+    return manifest if refusal is None else refusal
+
+
+def _place_in_lane(
+    transmission: Transmission, manifest: TransmissionManifest, *, at: datetime
+) -> None:
+    lane = lock_lane(transmission.municipality_code, str(manifest.lane))
+    transmission.lane = str(manifest.lane)
+    transmission.sequence = manifest.sequence
+    transmission.previous_sequence = manifest.previous_sequence
+    transmission.mode = str(manifest.mode)
+    transmission.as_of = manifest.as_of
+    transmission.interface_version = manifest.interface_version
+    transmission.sender_system = manifest.sender_system
+    transmission.counts = _declared_counts(manifest)
+    facts = read_lane_facts(lane, but=transmission.id)
+    placed = judge_sequence(
+        sequence=manifest.sequence,
+        previous_sequence=manifest.previous_sequence,
+        lane=facts,
+    )
+    if isinstance(placed, Refusal):
+        move_transmission(
+            transmission, TransmissionState.REJECTED, by=SYSTEM, at=at, refusal=placed
+        )
+    elif placed is PlaceInLane.NEXT:
+        move_transmission(transmission, TransmissionState.OPENED, by=SYSTEM, at=at)
+    else:
+        between = set(range(lane.last_sequence + 1, manifest.sequence))
+        missing = between - facts.taken
+        refusal = (
+            Refusal("TRANSMISSION_GAP", {"expected": min(missing), "got": manifest.sequence})
+            if missing
+            else Refusal("TRANSMISSION_PREDECESSOR_HELD", {"got": manifest.sequence})
+        )
+        move_transmission(transmission, TransmissionState.HELD, by=SYSTEM, at=at, refusal=refusal)
+
+
+def _declared_counts(manifest: TransmissionManifest) -> list[dict[str, str | int]]:
+    """Declared rows by file; the seal images of a transmission count as one line."""
+    rows: dict[str, int] = {}
+    for entry in manifest.files:
+        rows[entry.file_id] = rows.get(entry.file_id, 0) + entry.rows
+    return [{"file_id": file_id, "rows": count} for file_id, count in rows.items()]
+
+
+def clear_bytes(transmission: Transmission) -> None:
+    """Take the sealed bytes out of the receive area once this transaction has committed."""
+    place = place_of(transmission)
+    transaction.on_commit(lambda: intake_settings.receive_area().remove(place))
+
+
+def lock_lane(municipality_code: str, lane: str) -> Lane:
+    """Take the lane's row lock until the end of the transaction; makes the row if new."""
+    Lane.objects.get_or_create(municipality_code=municipality_code, lane=lane)
+    return Lane.objects.select_for_update(of=("self",), no_key=True).get(lane=lane)
+
+
+def lock_transmission(transmission_id: uuid.UUID | str) -> Transmission:
+    """Take the transmission's row lock until the end of the transaction."""
+    return Transmission.objects.select_for_update(of=("self",), no_key=True).get(id=transmission_id)

@@ -1,0 +1,82 @@
+"""What a person decides about a transmission: release what is held, or refuse it for good."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from bcl.foundation import audit, tenancy
+from bcl.linkage.actions.accept import defer_opening
+from bcl.linkage.actions.move import move_transmission
+from bcl.linkage.actions.opening import WAITS_FOR_TURN, clear_bytes, lock_transmission
+from bcl.linkage.models import Transmission
+from bcl.linkage.rules import TransmissionState
+from bcl_contract.refusals import Refusal
+
+
+def release_held(
+    municipality_code: str, transmission_id: uuid.UUID | str, *, by: audit.Actor, at: datetime
+) -> Transmission | Refusal:
+    """Confirm that a held transmission is right; it is judged again without the doubt.
+
+    A transmission that waits for its predecessor can't be released: applying it out of order
+    would lose what lies between (R-019).
+    """
+    with tenancy.scope(municipality_code):
+        transmission = _find(transmission_id)
+        if isinstance(transmission, Refusal):
+            return transmission
+        if transmission.state != TransmissionState.HELD:
+            return Refusal("TRANSMISSION_NOT_HELD")
+        if transmission.refusal_code in WAITS_FOR_TURN:
+            return Refusal("TRANSMISSION_WAITS_FOR_PREDECESSOR")
+        transmission.released_at, transmission.released_by = at, by.id
+        transmission.save()
+        audit.record(
+            act="release_transmission",
+            by=by,
+            at=at,
+            detail={"transmission": transmission.id.hex, "code": transmission.refusal_code},
+        )
+        defer_opening(transmission, occasion=f"released-{at.timestamp():.0f}")
+        return transmission
+
+
+def reject_transmission(
+    municipality_code: str, transmission_id: uuid.UUID | str, *, by: audit.Actor, at: datetime
+) -> Transmission | Refusal:
+    """Refuse a held transmission for good, or confirm that a refused fork was rightly refused.
+
+    Either way a person has looked: its number is free for a corrected transmission again, and a
+    confirmed fork no longer stops issuing.
+    """
+    with tenancy.scope(municipality_code):
+        transmission = _find(transmission_id)
+        if isinstance(transmission, Refusal):
+            return transmission
+        if transmission.state == TransmissionState.HELD:
+            refusal = Refusal("TRANSMISSION_REJECTED_BY_STAFF")
+            transmission.confirmed_at, transmission.confirmed_by = at, by.id
+            move_transmission(
+                transmission, TransmissionState.REJECTED, by=by, at=at, refusal=refusal
+            )
+            clear_bytes(transmission)
+            return transmission
+        if transmission.state != TransmissionState.REJECTED:
+            return Refusal("TRANSMISSION_NOT_HELD")
+        transmission.confirmed_at, transmission.confirmed_by = at, by.id
+        transmission.save()
+        audit.record(
+            act="confirm_rejection",
+            by=by,
+            at=at,
+            detail={"transmission": transmission.id.hex, "code": transmission.refusal_code},
+        )
+        return transmission
+
+
+def _find(transmission_id: uuid.UUID | str) -> Transmission | Refusal:
+    try:
+        return lock_transmission(uuid.UUID(str(transmission_id)))
+    except (ValueError, Transmission.DoesNotExist):
+        return Refusal("TRANSMISSION_NOT_FOUND")

@@ -1,0 +1,63 @@
+"""The intake of linkage data: what other parts may ask of it.
+
+    from bcl.linkage import api as linkage
+    obstacle = linkage.issuing_obstacle("999997", clock.now())   # Refusal or None
+    status = linkage.get_status("999997", at=clock.now())        # backlog, lanes, freshness
+    linkage.release_held("999997", transmission_id, by=actor, at=now)
+
+Every function opens the municipality's scope itself.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bcl.foundation import tenancy
+from bcl.linkage import queries, rules
+from bcl.linkage.actions.landing import advance_transmission
+from bcl.linkage.actions.receipt import get_receipt_public_key
+from bcl.linkage.actions.staff import reject_transmission, release_held
+from bcl.linkage.actions.upkeep import tidy_intake
+from bcl.linkage.queries import IntakeStatus
+from bcl.municipalities import api as municipalities
+from bcl_contract.refusals import Refusal
+
+__all__ = [
+    "IntakeStatus",
+    "advance_transmission",
+    "get_receipt_public_key",
+    "get_status",
+    "issuing_obstacle",
+    "reject_transmission",
+    "release_held",
+    "tidy_intake",
+]
+
+# Defaults of settings a municipality may change (domain §5.6: stop at 72 hours without data).
+GRACE_SECONDS = 1800
+STALE_HOURS = 72
+
+
+def issuing_obstacle(municipality_code: str, at: datetime) -> Refusal | None:
+    """What in the intake forbids issuing certificates of this municipality now, or None.
+
+    A gap, a held transmission, an unconfirmed fork, a restriction not applied yet, a backlog
+    older than the grace, or no landing for longer than the municipality allows.
+    """
+    with tenancy.scope(municipality_code):
+        return rules.judge_obstacle(
+            queries.read_facts(at=at),
+            grace_seconds=municipalities.setting_at(
+                municipality_code, "linkage_grace_seconds", at, default=GRACE_SECONDS
+            ),
+            stale_seconds=3600
+            * municipalities.setting_at(
+                municipality_code, "linkage_stale_hours", at, default=STALE_HOURS
+            ),
+        )
+
+
+def get_status(municipality_code: str, *, at: datetime, recent: int = 20) -> IntakeStatus:
+    """Backlog, lanes, freshness and the newest transmissions of a municipality."""
+    with tenancy.scope(municipality_code):
+        return queries.read_status(municipality_code, at=at, recent=recent)

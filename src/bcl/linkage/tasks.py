@@ -1,0 +1,34 @@
+"""Background work of the intake. Every job may run twice; running it again changes nothing."""
+
+from __future__ import annotations
+
+from bcl.foundation import jobs
+from bcl.linkage.actions.landing import advance_transmission
+from bcl.linkage.actions.upkeep import tidy_intake as tidy
+from bcl.municipalities import api as municipalities
+from bcl_contract import clock
+
+
+@jobs.task("linkage.open_transmission", queue="linkage", one_at_a_time=True)
+def open_transmission(*, municipality_code: str, transmission_id: str) -> None:
+    """Open, judge and land one transmission (steps 6 to 9)."""
+    advance_transmission(municipality_code, transmission_id, at=clock.now())
+
+
+@jobs.task("linkage.open_urgent_transmission", queue="linkage_urgent", one_at_a_time=True)
+def open_urgent_transmission(*, municipality_code: str, transmission_id: str) -> None:
+    """The same for the urgent lane, in a queue of its own."""
+    advance_transmission(municipality_code, transmission_id, at=clock.now())
+
+
+@jobs.task("linkage.tidy_all_intakes", queue="linkage_upkeep", cron="*/10 * * * *")
+def tidy_all_intakes() -> None:
+    """One job a town: expire uploads, clear the receive area, take up what was left lying."""
+    for municipality_code in municipalities.list_municipality_codes():
+        jobs.defer("linkage.tidy_intake", municipality_code=municipality_code)
+
+
+@jobs.task("linkage.tidy_intake", queue="linkage_upkeep", one_at_a_time=True)
+def tidy_intake(*, municipality_code: str) -> None:
+    """Tidy the intake of one municipality."""
+    tidy(municipality_code, at=clock.now())

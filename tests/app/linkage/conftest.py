@@ -1,0 +1,158 @@
+"""Gateways with certificates, and a client that speaks tus with them through Django's test client."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import itertools
+from dataclasses import dataclass, field
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from django.http import HttpResponse
+from django.test import Client
+
+_bundle_numbers = itertools.count(1)
+
+
+def make_certificate(name: str) -> bytes:
+    """A self-signed certificate (PEM): the app looks at who is registered, TLS at the rest."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(Encoding.PEM)
+
+
+@dataclass
+class GatewayParty:
+    """A registered gateway of one town: its certificate and its signing key."""
+
+    municipality_code: str
+    certificate_pem: bytes
+    signing_key: Ed25519PrivateKey
+    gateway_id: str = ""
+    client: Client = field(default_factory=Client)
+
+    @property
+    def certificate_der(self) -> bytes:
+        return x509.load_pem_x509_certificate(self.certificate_pem).public_bytes(Encoding.DER)
+
+    def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> HttpResponse:
+        sent = {
+            "HTTP_" + name.upper().replace("-", "_"): value
+            for name, value in headers.items()
+            if name.lower() != "content-type"
+        }
+        return self.client.generic(
+            method,
+            path,
+            body,
+            content_type=headers.get("Content-Type", "application/octet-stream"),
+            secure=True,
+            **sent,
+            **{"gunicorn.socket": self.line()},
+        )
+
+    def line(self) -> FakeLine:
+        return FakeLine(self.certificate_der)
+
+    def tus(self, method: str, path: str, body: bytes = b"", **headers: str) -> HttpResponse:
+        return self.request(method, path, body, **{"Tus-Resumable": "1.0.0"} | headers)
+
+    def create(self, length: int, bundle_id: str, **headers: str) -> HttpResponse:
+        wanted = {"Upload-Length": str(length), "Upload-Metadata": metadata(bundle_id=bundle_id)}
+        return self.tus("POST", "/wire/uploads/", **wanted | headers)
+
+    def patch(self, path: str, body: bytes, offset: int, **headers: str) -> HttpResponse:
+        wanted = {
+            "Content-Type": "application/offset+octet-stream",
+            "Upload-Offset": str(offset),
+        }
+        return self.tus("PATCH", path, body, **wanted | headers)
+
+    def send(self, content: bytes, bundle_id: str, *, piece: int = 1 << 20) -> HttpResponse:
+        """Upload everything; gives the last answer."""
+        created = self.create(len(content), bundle_id)
+        assert created.status_code == 201, created.content
+        answer = created
+        for at in range(0, len(content), piece):
+            answer = self.patch(created["Location"], content[at : at + piece], at)
+            assert answer.status_code == 204, answer.content
+        return answer
+
+    def state(self, bundle_id: str, **query: str) -> HttpResponse:
+        return self.request("GET", f"/wire/transmissions/{bundle_id}", **query)
+
+
+class FakeLine:
+    """Stands for the TLS connection that gunicorn hands to the application."""
+
+    def __init__(self, certificate_der: bytes | None) -> None:
+        self.certificate_der = certificate_der
+
+    def getpeercert(self, binary_form: bool = False) -> bytes | None:
+        assert binary_form
+        return self.certificate_der
+
+    def settimeout(self, seconds: float) -> None:
+        assert seconds > 0
+
+
+def metadata(**values: str) -> str:
+    return ",".join(
+        f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in values.items()
+    )
+
+
+@pytest.fixture
+def new_bundle_id():
+    """Makes bundle ids that no other test uses."""
+    return lambda: f"01JTEST{next(_bundle_numbers):019d}"
+
+
+@pytest.fixture
+def make_gateway():
+    """Registers one more gateway for a town."""
+
+    def make(municipality_code: str) -> GatewayParty:
+        from bcl.municipalities import api as municipalities
+
+        party = GatewayParty(
+            municipality_code,
+            make_certificate(f"gateway-{municipality_code}"),
+            Ed25519PrivateKey.generate(),
+        )
+        identity = municipalities.register_gateway_cert(
+            municipality_code, party.certificate_pem, party.signing_key.public_key()
+        )
+        party.gateway_id = identity.id
+        return party
+
+    return make
+
+
+@pytest.fixture
+def gateway(town, make_gateway) -> GatewayParty:
+    """The registered gateway of the default town."""
+    return make_gateway(town)
+
+
+@pytest.fixture
+def other_gateway(other_town, make_gateway) -> GatewayParty:
+    """The registered gateway of a second town."""
+    return make_gateway(other_town)
