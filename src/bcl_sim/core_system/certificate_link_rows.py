@@ -160,7 +160,8 @@ def change_rows(rows: pl.DataFrame) -> pl.DataFrame:
     columns |= {
         "change_number": rows["history_number"],
         "processed_on": rows["operated_on"],
-        "notification_number": "N" + rows["operated_on"].str.replace_all("-", "")
+        "notification_number": "N"
+        + rows["operated_on"].str.replace_all("-", "")
         + rows["addressee_number"].str.slice(8, 7),
         "values_after": '{"住民状態":"' + rows["resident_state"] + '"}',
         "cancelled": constant("0", count),

@@ -84,9 +84,7 @@ def header_line(file_id: str) -> bytes:
 def csv_lines(frame: pl.DataFrame) -> bytes:
     """Rows of a frame as canonical lines."""
     buffer = io.BytesIO()
-    frame.write_csv(
-        buffer, include_header=False, quote_style="always", line_terminator="\r\n"
-    )
+    frame.write_csv(buffer, include_header=False, quote_style="always", line_terminator="\r\n")
     return buffer.getvalue()
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from bcl_sim.core_system import certificate_link_rows as links
 from bcl_sim.core_system import numbers
+from bcl_sim.core_system.planted import plant, write_cases
 from bcl_sim.core_system.population import assemble_people
 from bcl_sim.core_system.resident_rows import (
     BlockPlan,
@@ -18,8 +19,10 @@ from bcl_sim.core_system.resident_rows import (
     history_rows,
     removed_rows,
 )
+from bcl_sim.core_system.seal_rows import image_rows, nonregistered_rows, seal_rows
 from bcl_sim.core_system.store import CoreStore
-from bcl_sim.core_system.tables import town_facts
+from bcl_sim.core_system.tables import date_of, town_facts
+from bcl_sim.core_system.tax_rows import payers_of, tax_frames, tax_year_of
 
 BLOCK_PEOPLE = 20_000
 _MOVED_OUT_SHARE, _DECEASED_SHARE = 0.025, 0.02
@@ -37,6 +40,7 @@ class TownPlan:
     issuer_key: str
     with_tax: bool
     seal_image_share: float
+    extra_cases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,9 @@ def generate_block(plan: TownPlan, block: int, count: int) -> GeneratedBlock:
     residents = pl.concat(parts)
     frames = {"J01": residents}
     frames |= _register_files(rng, plan, traits, current, residents)
+    frames |= _seal_files(rng, plan, traits, current, block)
+    if plan.with_tax:
+        frames |= _tax_files(rng, plan, current)
     return GeneratedBlock(frames, links.cards_of(frames["J05"], current))
 
 
@@ -105,13 +112,44 @@ def _register_files(
     }
 
 
-def fill_store(
-    store: CoreStore, plan: TownPlan, *, residents: int, progress: Callable[[int], None]
-) -> None:
-    """Generate `residents` living residents into the store, block by block."""
-    cards_path = store.directory / "cards.jsonl"
-    with cards_path.open("ab") as cards:
-        for block, count in enumerate(block_sizes(residents)):
+def _seal_files(
+    rng: np.random.Generator, plan: TownPlan, traits: Traits, current: pl.DataFrame, block: int
+) -> dict[str, pl.DataFrame]:
+    seals = seal_rows(rng, traits, current, plan.today)
+    outside = max(2, len(current) // 200)
+    return {
+        "S01": seals,
+        "S02": image_rows(rng, seals, plan.seal_image_share),
+        "J08": nonregistered_rows(rng, plan.municipality_code, block, outside, plan.today),
+    }
+
+
+def _tax_files(
+    rng: np.random.Generator, plan: TownPlan, current: pl.DataFrame
+) -> dict[str, pl.DataFrame]:
+    """The tax year in force and the one before."""
+    this_year = tax_year_of(date_of(plan.today))
+    years = [tax_frames(rng, payers_of(current, year), year) for year in (this_year, this_year - 1)]
+    return {file_id: pl.concat([year[file_id] for year in years]) for file_id in years[0]}
+
+
+def fill_store(store: CoreStore, plan: TownPlan, *, progress: Callable[[int], None]) -> None:
+    """Generate the town into the store: the planted cases, then the rest block by block."""
+    planted = plant(
+        municipality_code=plan.municipality_code,
+        seed=plan.seed,
+        today=plan.today,
+        issuer_key=plan.issuer_key,
+        with_tax=plan.with_tax,
+        extra=plan.extra_cases,
+    )
+    write_cases(store.directory / "edge_cases.json", planted.cases)
+    for file_id, frame in planted.frames.items():
+        store.add_segment(file_id, frame)
+    progress(planted.residents)
+    with (store.directory / "cards.jsonl").open("wb") as cards:
+        planted.cards.write_ndjson(cards)
+        for block, count in enumerate(block_sizes(plan.residents - planted.residents)):
             generated = generate_block(plan, block, count)
             for file_id, frame in generated.frames.items():
                 store.add_segment(file_id, frame)

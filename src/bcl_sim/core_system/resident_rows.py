@@ -214,9 +214,7 @@ def _relation_codes() -> tuple[pl.Series, pl.Series, pl.Series]:
     )
 
 
-def current_rows(
-    rng: np.random.Generator, plan: BlockPlan
-) -> tuple[pl.DataFrame, Traits, Names]:
+def current_rows(rng: np.random.Generator, plan: BlockPlan) -> tuple[pl.DataFrame, Traits, Names]:
     """J01 rows (latest = 1, state = 1) of every living resident of the block."""
     people = plan.people
     traits = draw_traits(rng, plan)
@@ -355,9 +353,7 @@ def _register_columns(
     }
 
 
-def _foreign_columns(
-    rng: np.random.Generator, traits: Traits, names: Names, today: int
-) -> Columns:
+def _foreign_columns(rng: np.random.Generator, traits: Traits, names: Names, today: int) -> Columns:
     """Nationality, status and period of stay, foreign residents only."""
     foreign, count = traits.foreign, len(traits.foreign)
     special = foreign & (rng.random(count) < 0.1)

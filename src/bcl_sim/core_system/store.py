@@ -110,9 +110,7 @@ class CoreStore:
         path = self._segment_path(file_id, number)
         path.parent.mkdir(parents=True, exist_ok=True)
         frame.write_parquet(path, compression="lz4", statistics=False)
-        self._db.execute(
-            "insert into segment values (?, ?, ?)", (file_id, number, self.change + 1)
-        )
+        self._db.execute("insert into segment values (?, ?, ?)", (file_id, number, self.change + 1))
         # The segment takes a change number of its own, so an export can tell whether it saw it.
         self._db.execute(
             "insert into version (file_id, key, household, deleted, row) values ('', '', '', 0, '')"
@@ -135,9 +133,7 @@ class CoreStore:
     @property
     def change(self) -> int:
         """The change counter: number of the newest version or segment."""
-        return int(
-            self._db.execute("select coalesce(max(change), 0) from version").fetchone()[0]
-        )
+        return int(self._db.execute("select coalesce(max(change), 0) from version").fetchone()[0])
 
     def put(self, file_id: str, row: Row, *, household: str = "", deleted: bool = False) -> None:
         """A new version of one row (`row` with every column of the layout)."""
@@ -221,9 +217,11 @@ class CoreStore:
         changed = pl.Series("k", list(overlay), dtype=pl.String)
         for path in self.segments(file_id, until=until):
             if wanted is not None:
-                frame = pl.scan_parquet(path).filter(
-                    pl.col("household_number").is_in(wanted.implode())
-                ).collect()
+                frame = (
+                    pl.scan_parquet(path)
+                    .filter(pl.col("household_number").is_in(wanted.implode()))
+                    .collect()
+                )
             else:
                 frame = pl.read_parquet(path)
             yield patched(file_id, frame, overlay, changed, waiting)

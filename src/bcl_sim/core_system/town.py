@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from bcl_contract import clock
 from bcl_sim.core_system import export as exporting
 from bcl_sim.core_system import numbers
 from bcl_sim.core_system.generate import TownPlan, fill_store
+from bcl_sim.core_system.seal_rows import images_of
 from bcl_sim.core_system.store import CoreStore, ExportRecord, Row
 from bcl_sim.core_system.tables import day_number, layouts
 
-REGISTER_FILES = ("J01", "J02", "J03", "J04", "J05", "J06")
+REGISTER_FILES = ("J01", "J02", "J03", "J04", "J05", "J06", "J08", "S01", "S02")
+TAX_FILES = ("T01", "T02", "T03", "T04", "T05", "T06", "T07")
 
 
 def _silent(done: int) -> None:
@@ -55,6 +57,7 @@ class Town:
         issuer_key: str = numbers.MAIN_ISSUER_KEY,
         with_tax: bool = True,
         seal_image_share: float = 0.05,
+        extra_cases: Sequence[str] = (),
         progress: Callable[[int], None] = _silent,
     ) -> Town:
         """A new town of `residents` living residents; the same arguments give the same town.
@@ -72,6 +75,7 @@ class Town:
             issuer_key=issuer_key,
             with_tax=with_tax,
             seal_image_share=seal_image_share,
+            extra_cases=tuple(extra_cases),
         )
         store = CoreStore.create(
             state,
@@ -86,7 +90,7 @@ class Town:
                 "seal_image_share": str(seal_image_share),
             },
         )
-        fill_store(store, plan, residents=residents, progress=progress)
+        fill_store(store, plan, progress=progress)
         store.close()
         return cls(state)
 
@@ -105,7 +109,8 @@ class Town:
     @property
     def file_ids(self) -> tuple[str, ...]:
         """Files this town keeps."""
-        return REGISTER_FILES
+        with_tax = self._store.meta("with_tax") == "1"
+        return REGISTER_FILES + (TAX_FILES if with_tax else ())
 
     def exports(self) -> list[ExportRecord]:
         """Exports so far."""
@@ -145,9 +150,13 @@ class Town:
         chosen = tuple(files or self.file_ids)
 
         def write(folder: Path) -> list[exporting.WrittenFile]:
-            written = []
+            written: list[exporting.WrittenFile] = []
             for file_id in chosen:
-                frames = self._frames_to_send(file_id, mode)
+                frames: Iterable[pl.DataFrame] = self._frames_to_send(file_id, mode)
+                if file_id == "S02":
+                    frames = list(frames)
+                    for frame in frames:
+                        written += [exporting.write_image(folder, i) for i in images_of(frame)]
                 file = exporting.write_file(folder, delivery, file_id, frames)
                 if mode == exporting.FULL or file.rows or file_id == "J01":
                     written.append(file)
@@ -168,7 +177,7 @@ class Town:
             mode=mode,
             lane=lane,
             as_of=delivery.as_of,
-            rows={file.file_id: file.rows for file in written},
+            rows={file.file_id: file.rows for file in written if file.file_id != "S02I"},
         )
 
     def _frames_to_send(self, file_id: str, mode: str) -> Iterator[pl.DataFrame]:
@@ -181,7 +190,9 @@ class Town:
 
     # --- plain truth
 
-    def truth_frames(self, file_id: str, export_number: int | None = None) -> Iterator[pl.DataFrame]:
+    def truth_frames(
+        self, file_id: str, export_number: int | None = None
+    ) -> Iterator[pl.DataFrame]:
         """Rows of a file as they stood at an export (default: now), all columns text."""
         if export_number is None:
             return self._store.frames(file_id)
