@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import BinaryIO
 
 import numpy as np
@@ -27,15 +28,24 @@ MAX_FIXED_WIDTH = 4096
 
 _BLOCK = 1 << 20
 _QUOTE, _COMMA, _CR, _LF = 0x22, 0x2C, 0x0D, 0x0A
+_FOUR_BYTE_MASKS = np.frombuffer(
+    b"".join((b"\xff" * kept).ljust(4, b"\0") for kept in range(5)), dtype=np.uint32
+)
+
+
+@lru_cache(maxsize=64)
+def _prefix_masks(width: int) -> np.ndarray:
+    """Give uint8 (width + 1, width): row n has n ones, then zeros."""
+    return np.tril(np.ones((width + 1, width), dtype=np.uint8), -1)
 
 
 @dataclass(frozen=True)
 class _Fields:
-    """Where every field of a chunk lies: `starts`/`ends` int32 (rows, columns) in `array`."""
+    """Where every field lies in `array`: its `opening` and `closing` quote, int32 (rows, columns)."""
 
     array: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
+    opening: np.ndarray
+    closing: np.ndarray
     escaped: bool
 
 
@@ -79,6 +89,11 @@ class Chunk:
         return self._text
 
     @property
+    def array(self) -> np.ndarray:
+        """The canonical bytes as uint8, followed by padding zeros."""
+        return self._fields.array
+
+    @property
     def escaped(self) -> bool:
         """Whether some value holds a double quote (doubled in the canonical bytes)."""
         return self._fields.escaped
@@ -88,12 +103,12 @@ class Chunk:
         fields = self._fields
         if not self.rows:
             return np.zeros(len(self.layout.columns), dtype=bool)
-        return (fields.ends != fields.starts).any(axis=0)
+        return (fields.closing - fields.opening > 1).any(axis=0)
 
     def lengths(self, name: str) -> np.ndarray:
         """Give int32 (rows): the bytes of a column's values as they stand between quotes."""
         index = self.layout.index_of[name]
-        return self._fields.ends[:, index] - self._fields.starts[:, index]
+        return self._fields.closing[:, index] - self._fields.opening[:, index] - 1
 
     def fixed(self, name: str, width: int, rows: np.ndarray | None = None) -> np.ndarray:
         """Give dtype S{width}: a column's UTF-8 bytes, cut at width, padded with NUL.
@@ -106,10 +121,11 @@ class Chunk:
             raise ValueError("width out of range")
         index = self.layout.index_of[name]
         fields = self._fields
-        starts, ends = fields.starts[:, index], fields.ends[:, index]
+        opening, closing = fields.opening[:, index], fields.closing[:, index]
         if rows is not None:
-            starts, ends = starts[rows], ends[rows]
-        lengths = ends - starts
+            opening, closing = opening[rows], closing[rows]
+        starts = opening + 1
+        lengths = closing - starts
         window = np.ndarray(
             shape=(len(fields.array) - width + 1,),
             dtype=f"S{width}",
@@ -117,9 +133,12 @@ class Chunk:
             strides=(1,),
         )
         gathered = window[starts]
-        if (lengths < width).any():
+        if width == 4:
+            gathered.view(np.uint32)[:] &= _FOUR_BYTE_MASKS[np.minimum(lengths, 4)]
+        elif len(lengths) and lengths.min() < width:
             matrix = gathered.view(np.uint8).reshape(len(starts), width)
-            matrix[np.arange(width, dtype=np.int32)[None, :] >= lengths[:, None]] = 0
+            kept = np.minimum(lengths, width)
+            matrix *= _prefix_masks(width)[kept]
         if fields.escaped:
             for at in np.flatnonzero(np.char.find(gathered, b'"') >= 0):
                 row = int(at if rows is None else rows[at])
@@ -129,7 +148,7 @@ class Chunk:
     def value_bytes(self, row: int, name: str) -> bytes:
         """Give one value as UTF-8 bytes, quotes un-doubled."""
         index = self.layout.index_of[name]
-        start, end = self._fields.starts[row, index], self._fields.ends[row, index]
+        start, end = self._fields.opening[row, index] + 1, self._fields.closing[row, index]
         value = self.canonical[start:end]
         return value.replace(b'""', b'"') if self._fields.escaped else value
 
@@ -185,7 +204,7 @@ def _locate_fields(array: np.ndarray, end: int, columns: int) -> _Fields | None:
         return None
     if not (array.take((closing[:, :-1] + 1).ravel()) == _COMMA).all():
         return None
-    return _Fields(array, opening + 1, closing, escaped)
+    return _Fields(array, opening, closing, escaped)
 
 
 def _padded(data: bytes) -> np.ndarray:
@@ -306,9 +325,9 @@ class TableReader(Iterator[Chunk]):
             fields = _locate_fields(array, len(block), columns)
             if fields is None:
                 raise RuntimeError("the strict parser wrote lines that are not canonical")
-        rows = len(fields.starts)
+        rows = len(fields.opening)
         offsets = np.empty(rows + 1, dtype=np.int64)
-        offsets[:-1] = fields.starts[:, 0] - 1
+        offsets[:-1] = fields.opening[:, 0]
         offsets[-1] = len(block)
         return Chunk(self._layout, self._line, rows, block, offsets, fields, text)
 
@@ -326,7 +345,7 @@ class TableReader(Iterator[Chunk]):
 
 
 def iter_chunks(
-    fileobj: BinaryIO, layout: Layout, *, chunk_bytes: int = 16 << 20, name: str | None = None
+    fileobj: BinaryIO, layout: Layout, *, chunk_bytes: int = 8 << 20, name: str | None = None
 ) -> TableReader:
     """Read a table in chunks of about `chunk_bytes`, each canonical whatever came in.
 
