@@ -176,12 +176,12 @@ def closing_rows(store: CoreStore, changed: list[pl.DataFrame]) -> Iterator[pl.D
     together = pl.concat(changed)
     households = together["household_number"].unique(maintain_order=True).to_list()
     sent = together.select(key_column("J01").alias("key"))["key"]
-    for frame in store.frames("J01", households=households):
-        yield frame.filter(
-            (pl.col("latest") == "1")
-            & (pl.col("resident_state") == "1")
-            & ~key_column("J01").is_in(sent.implode())
-        )
+    members = frame_of_rows("J01", store.rows_where("J01", "household_number", households))
+    yield members.filter(
+        (pl.col("latest") == "1")
+        & (pl.col("resident_state") == "1")
+        & ~key_column("J01").is_in(sent.implode())
+    )
 
 
 def differential_residents(store: CoreStore, after: int) -> Iterator[pl.DataFrame]:

@@ -199,38 +199,54 @@ class CoreStore:
     # --- reading rows
 
     def frames(
-        self,
-        file_id: str,
-        *,
-        until: int | None = None,
-        extra: Iterable[int] = (),
-        households: Iterable[str] | None = None,
+        self, file_id: str, *, until: int | None = None, extra: Iterable[int] = ()
     ) -> Iterator[pl.DataFrame]:
         """All rows as of a change, segment by segment; changed rows keep their place.
 
-        Rows that stand in no segment come last. `households` keeps only rows of these
-        households (J01 only).
+        Rows that stand in no segment come last.
         """
         overlay = self.overlay(file_id, until=until, extra=extra)
-        wanted = None if households is None else pl.Series("h", list(households), dtype=pl.String)
         waiting = dict(overlay)
         changed = pl.Series("k", list(overlay), dtype=pl.String)
         for path in self.segments(file_id, until=until):
-            if wanted is not None:
-                frame = (
-                    pl.scan_parquet(path)
-                    .filter(pl.col("household_number").is_in(wanted.implode()))
-                    .collect()
-                )
-            else:
-                frame = pl.read_parquet(path)
-            yield patched(file_id, frame, overlay, changed, waiting)
+            yield patched(file_id, pl.read_parquet(path), overlay, changed, waiting)
         rows = [row for row in waiting.values() if row is not None]
-        if wanted is not None:
-            chosen = set(wanted)
-            rows = [row for row in rows if row["household_number"] in chosen]
         if rows:
             yield frame_of_rows(file_id, rows)
+
+    def columns(self, file_id: str, names: list[str]) -> pl.DataFrame:
+        """Some columns of all rows as they are now, in no particular order."""
+        overlay = self.overlay(file_id)
+        changed = pl.Series("k", list(overlay), dtype=pl.String).implode()
+        needed = list(dict.fromkeys([*names, *layouts()[file_id].keys]))
+        parts = [
+            pl.read_parquet(path, columns=needed)
+            .filter(~key_column(file_id).is_in(changed))
+            .select(names)
+            for path in self.segments(file_id)
+        ]
+        newest = [row for row in overlay.values() if row is not None]
+        parts.append(frame_of_rows(file_id, newest).select(names))
+        return pl.concat(parts)
+
+    def rows_where(self, file_id: str, name: str, values: Iterable[str]) -> list[Row]:
+        """Rows as they are now whose column `name` holds one of the values."""
+        wanted = set(values)
+        if not wanted:
+            return []
+        listed = pl.Series("v", sorted(wanted), dtype=pl.String).implode()
+        overlay = self.overlay(file_id)
+        found: list[Row] = []
+        for path in self.segments(file_id):
+            frame = pl.scan_parquet(path).filter(pl.col(name).is_in(listed)).collect()
+            keys = frame.select(key_column(file_id).alias("key"))["key"]
+            found += [
+                row
+                for key, row in zip(keys, frame.iter_rows(named=True), strict=True)
+                if key not in overlay
+            ]
+        found += [row for row in overlay.values() if row is not None and row[name] in wanted]
+        return found
 
     # --- exports
 

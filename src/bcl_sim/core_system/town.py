@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from bcl_contract import clock
 from bcl_sim.core_system import export as exporting
 from bcl_sim.core_system import numbers
 from bcl_sim.core_system.generate import TownPlan, fill_store
+from bcl_sim.core_system.life import Life
 from bcl_sim.core_system.seal_rows import images_of
 from bcl_sim.core_system.store import CoreStore, ExportRecord, Row
 from bcl_sim.core_system.tables import day_number, layouts
@@ -88,6 +90,8 @@ class Town:
                 "issuer_key": issuer_key,
                 "with_tax": str(int(with_tax)),
                 "seal_image_share": str(seal_image_share),
+                "arrivals": "[0, 0, 0]",
+                "agenda": "[]",
             },
         )
         fill_store(store, plan, progress=progress)
@@ -119,6 +123,43 @@ class Town:
     def close(self) -> None:
         """Let the state directory go."""
         self._store.close()
+
+    def counts(self) -> dict[str, int]:
+        """Living residents, households, removed records and cards."""
+        people = self._store.columns(
+            "J01", ["latest", "resident_state", "household_number", "resident_kind"]
+        ).filter(pl.col("latest") == "1")
+        living = people.filter(pl.col("resident_state") == "1")
+        return {
+            "住民": len(living),
+            "うち外国人住民": len(living.filter(pl.col("resident_kind") == "2")),
+            "世帯": living["household_number"].n_unique(),
+            "除票": len(people) - len(living),
+        }
+
+    def pending(self) -> int:
+        """Rows changed since the last export of the main lane."""
+        after = exporting.last_main_change(self._store.exports())
+        return len(self._store.changes_of(self.file_ids, after=after))
+
+    def cases(self) -> list[dict[str, object]]:
+        """The planted edge cases, as in `edge_cases.json`."""
+        listed: list[dict[str, object]] = json.loads(
+            (self.state / "edge_cases.json").read_text(encoding="utf-8")
+        )
+        return listed
+
+    def advance(
+        self,
+        days: int = 1,
+        *,
+        at_least_one_of_each: bool = False,
+        progress: Callable[[int], None] = _silent,
+    ) -> dict[str, int]:
+        """Live some days; gives the number of events by kind (Japanese names)."""
+        return Life(self._store).advance(
+            days, at_least_one_of_each=at_least_one_of_each, progress=progress
+        )
 
     # --- exports
 
