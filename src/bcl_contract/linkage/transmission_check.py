@@ -1,0 +1,250 @@
+"""Checking a whole transmission at a desk: a zip, a folder, or one CSV file.
+
+Needs no database, no network and no key: a package's signature is not judged here (the
+receiver does that), its structure, manifest and digests are.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from bcl_contract import clock
+from bcl_contract.linkage.cross_rules import TransmissionRules
+from bcl_contract.linkage.findings import SEVERITIES, WARNING, fatal
+from bcl_contract.linkage.layouts import Interface, Layout, load_interface
+from bcl_contract.linkage.manifest import parse_file_name
+from bcl_contract.linkage.package import OpenPackage, PackageFault, PackageLimits, open_package
+from bcl_contract.linkage.seal_rules import MAX_IMAGE_BYTES
+from bcl_contract.linkage.table_check import CheckContext, FileReport, check_file
+from bcl_contract.refusals import Refusal
+
+FINDINGS_IN_JSON = 1000
+
+
+@dataclass
+class Report:
+    """What a check of a path found. `refusal` is set when it could not be opened at all."""
+
+    path: str
+    refusal: Refusal | None = None
+    files: list[FileReport] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables."""
+        return sum(report.rows for report in self.files)
+
+    def count(self, severity: str) -> int:
+        """Findings of one severity in all tables."""
+        return sum(report.count(severity) for report in self.files)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing worse than a warning was found."""
+        bad = sum(self.count(severity) for severity in SEVERITIES if severity != WARNING)
+        return self.refusal is None and bad == 0
+
+    def as_json(self) -> dict[str, object]:
+        """Give the machine form: counts of all findings, and the first ones themselves."""
+        return {
+            "path": self.path,
+            "ok": self.ok,
+            "refusal": self.refusal.as_json() if self.refusal else None,
+            "rows": self.rows,
+            "counts": {severity: self.count(severity) for severity in SEVERITIES},
+            "files": [
+                {
+                    "file": report.file,
+                    "file_id": report.file_id,
+                    "rows": report.rows,
+                    "readable": report.readable,
+                    "rules": [
+                        {"severity": severity, "rule": rule, "count": count}
+                        for (severity, rule), count in sorted(report.counts.items())
+                    ],
+                    "findings": [f.as_json() for f in report.findings[:FINDINGS_IN_JSON]],
+                }
+                for report in self.files
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class _Table:
+    """One table to check: where it comes from and what is known about it beforehand."""
+
+    layout: Layout
+    name: str
+    open: Callable[[], AbstractContextManager[BinaryIO]]
+    context: CheckContext
+    rows: int | None = None
+
+
+def validate_path(
+    path: Path | str, *, file_id: str | None = None, limits: PackageLimits | None = None
+) -> Report:
+    """Check a transmission zip, a folder with its tables, or one CSV file.
+
+    `file_id` names the layout of a single file whose name doesn't say it. Never raises for
+    what is in the files; `Report.refusal` says when there was nothing to check.
+    """
+    path = Path(path)
+    report = Report(str(path))
+    if path.is_dir():
+        _check_folder(path, report)
+    elif not path.is_file():
+        report.refusal = Refusal("TRANSMISSION_NOT_FOUND")
+    elif path.suffix.lower() == ".zip" or (path.suffix == "" and zipfile.is_zipfile(path)):
+        _check_package(path, report, limits)
+    else:
+        _check_single(path, report, file_id)
+    return report
+
+
+def _check_tables(tables: list[_Table], rules: TransmissionRules, report: Report) -> None:
+    """Check all tables, then the rules over them; household rules only on readable tables."""
+    readable = True
+    for table in tables:
+        rules.open_table(table.layout, file=table.name)
+        with table.open() as source:
+            result = check_file(
+                table.layout,
+                source,
+                context=table.context,
+                expected_rows=table.rows,
+                on_chunk=lambda chunk, t=table: rules.see(t.layout, chunk, file=t.name),
+            )
+        readable = readable and result.readable
+        report.files.append(result)
+    if not readable:
+        return
+    by_id = {result.file_id: result for result in report.files}
+    for file_id, findings in rules.finish().items():
+        if file_id not in by_id:
+            by_id[file_id] = FileReport(file=file_id, file_id=file_id)
+            report.files.append(by_id[file_id])
+        by_id[file_id].add(findings)
+
+
+def _check_package(path: Path, report: Report, limits: PackageLimits | None) -> None:
+    with path.open("rb") as source:
+        opened = open_package(source, verify_key=None, limits=limits)
+        if isinstance(opened, Refusal):
+            report.refusal = opened
+            return
+        with opened as package:
+            try:
+                _check_opened(package, report)
+            except PackageFault as fault:
+                report.refusal = fault.as_refusal()
+
+
+def _check_opened(package: OpenPackage, report: Report) -> None:
+    manifest = package.manifest
+    interface = load_interface(manifest.interface_version)
+    rules = TransmissionRules(interface, mode=manifest.mode, lane=manifest.lane)
+    images = [entry.name for entry in manifest.seal_images]
+    rules.seal.offer_images(
+        images, lambda name: package.read_member(name, limit=MAX_IMAGE_BYTES)
+    )
+    tables = [
+        _Table(
+            layout=interface.files[entry.file_id],
+            name=entry.name,
+            open=lambda name=entry.name: package.open_member(name),
+            context=CheckContext(
+                municipality_code=manifest.municipality_code,
+                lane=manifest.lane,
+                mode=manifest.mode,
+                as_of=manifest.as_of.astimezone(clock.JST).date(),
+                interface=interface,
+                file=entry.name,
+            ),
+            rows=entry.rows,
+        )
+        for entry in manifest.tables
+    ]
+    _check_tables(tables, rules, report)
+
+
+def _named_table(path: Path, interface: Interface) -> _Table | None:
+    """Make a table of a file whose name follows the interface, else None."""
+    parts = parse_file_name(path.name)
+    if parts is None or parts[1] not in interface.files:
+        return None
+    municipality_code, file_id, mode, _, at = parts
+    try:
+        as_of = datetime.strptime(at, "%Y%m%d%H%M%S").replace(tzinfo=clock.JST).date()
+    except ValueError:
+        return None
+    context = CheckContext(
+        municipality_code=municipality_code,
+        mode="full" if mode == "F" else "differential",
+        as_of=as_of,
+        interface=interface,
+        file=path.name,
+    )
+    return _Table(interface.files[file_id], path.name, lambda: path.open("rb"), context)
+
+
+def _check_folder(folder: Path, report: Report) -> None:
+    interface = load_interface()
+    tables: list[_Table] = []
+    for path in sorted(folder.glob("*.csv")):
+        table = _named_table(path, interface)
+        if table is not None:
+            tables.append(table)
+            continue
+        unknown = FileReport(file=path.name, file_id="", readable=False)
+        unknown.add([fatal(path.name, None, "TRANSMISSION_FILE_NAME")])
+        report.files.append(unknown)
+    if not tables:
+        if not report.files:
+            report.refusal = Refusal("TRANSMISSION_NOT_FOUND")
+        return
+    modes = {table.context.mode for table in tables}
+    rules = TransmissionRules(interface, mode="full" if modes == {"full"} else "differential")
+    seals = {f"seal/{path.name}": path for path in (folder / "seal").glob("*.png")}
+    rules.seal.offer_images(seals, lambda name: _read_limited(seals[name]))
+    _check_tables(tables, rules, report)
+
+
+def _read_limited(path: Path) -> bytes:
+    with path.open("rb") as source:
+        return source.read(MAX_IMAGE_BYTES + 1)
+
+
+def _check_single(path: Path, report: Report, file_id: str | None) -> None:
+    interface = load_interface()
+    table = _named_table(path, interface)
+    if table is None or (file_id is not None and file_id != table.layout.file_id):
+        layout = _layout_of(path, interface, file_id)
+        if layout is None:
+            report.refusal = Refusal("LINKAGE_FILE_UNKNOWN")
+            return
+        context = CheckContext(as_of=clock.today(), interface=interface, file=path.name)
+        table = _Table(layout, path.name, lambda: path.open("rb"), context)
+    rules = TransmissionRules(interface, mode=table.context.mode)
+    _check_tables([table], rules, report)
+
+
+def _layout_of(path: Path, interface: Interface, file_id: str | None) -> Layout | None:
+    """Give the layout asked for, else the one whose header the file has most titles of."""
+    if file_id is not None:
+        return interface.files.get(file_id)
+    with path.open("rb") as source:
+        first = source.readline(1 << 16)
+    titles = set(first.decode("utf-8-sig", errors="replace").strip().replace('"', "").split(","))
+    best = max(
+        interface.files.values(),
+        key=lambda layout: len(titles & {c.title_ja for c in layout.columns})
+        / len(layout.columns),
+    )
+    shared = len(titles & {column.title_ja for column in best.columns})
+    return best if shared * 2 >= len(best.columns) else None
