@@ -1,4 +1,4 @@
-"""Rules about the repository itself: sizes, names, words, places. A rule of style that can be a test is one."""
+"""Rules about the repository itself: a rule of style that can be a test is one."""
 
 from __future__ import annotations
 

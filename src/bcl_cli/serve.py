@@ -1,0 +1,51 @@
+"""`bcl serve`: the long-running programs of the cloud, and bringing its tables up to date."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from bcl_cli.help import JapaneseGroup
+
+
+@click.group(cls=JapaneseGroup)
+def serve() -> None:
+    """BCL のサーバを動かします。設定は BCL_ で始まる環境変数から読みます。"""
+
+
+def start_django(role: str) -> None:
+    """Load Django for one role; the variables are read once, by `bcl.config.env`."""
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bcl.config.settings")
+    os.environ["BCL_ROLE"] = role
+    django.setup()
+
+
+@serve.command()
+def wire() -> None:
+    """機械の入口（連携と証明発行。相互TLS）を動かします。"""
+    start_django("wire")
+    from bcl.config import serve as serving
+
+    serving.run()
+
+
+@serve.command()
+def worker() -> None:
+    """裏方の仕事（受けた束の反映、配信、書き出し）を動かします。"""
+    start_django("worker")
+    from bcl.foundation import jobs, role_self_test
+
+    role_self_test.assert_safe_role()
+    jobs.run_worker()
+
+
+@serve.command()
+def migrate() -> None:
+    """データベースの表を最新にします（持ち主の役割で行います）。"""
+    from bcl.foundation import migrate as migrating
+
+    migrating.run()
+    click.echo("データベースの表を最新にしました。")

@@ -1,0 +1,97 @@
+"""Where one world keeps its things: folders, ports, and which towns live in it.
+
+A world is everything on one machine: database, cloud, gateways, outside simulators. Two worlds run
+side by side because every port is picked free once and written down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_TOWNS = ("999997",)
+PORT_NAMES = ("wire", "ocsp", "center", "page")
+
+
+def default_name() -> str:
+    """A world's name: by setting, else one for this checkout, so that two checkouts don't meet."""
+    chosen = os.environ.get("BCL_WORLD")
+    if chosen:
+        return chosen
+    checkout = str(Path(__file__).resolve().parents[3])
+    return "world-" + hashlib.sha256(checkout.encode()).hexdigest()[:8]
+
+
+def default_state_root() -> Path:
+    """`/var/lib/bcl` for root, else the user's state directory (decision D30)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/bcl")
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "bcl"
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders and ports of one world. `results` outlives the world: what a person asked for."""
+
+    name: str
+    state: Path
+    results: Path
+
+    @classmethod
+    def of(cls, name: str | None = None) -> Places:
+        """The places of a world by name (not made yet)."""
+        chosen = name or default_name()
+        return cls(chosen, default_state_root() / chosen, Path.cwd() / "var" / "demo")
+
+    def folder(self, *parts: str) -> Path:
+        """A folder inside the state directory, made if need be (0700)."""
+        path = self.state.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path
+
+    def town(self, municipality_code: str, part: str) -> Path:
+        """A folder of one town: core | drop | gateway."""
+        return self.folder("towns", municipality_code, part)
+
+    @property
+    def prints(self) -> Path:
+        """Where the kiosk's paper falls."""
+        return self.folder("kiosk", "prints")
+
+    @property
+    def pki(self) -> Path:
+        """Certificates and message keys of the world's machines."""
+        return self.folder("pki")
+
+    @property
+    def logs(self) -> Path:
+        """One log file a program."""
+        return self.folder("logs")
+
+    def ports(self) -> dict[str, int]:
+        """The world's ports, picked free the first time and kept."""
+        path = self.state / "ports.json"
+        if path.is_file():
+            kept: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
+            return kept
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        picked = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
+        path.write_text(json.dumps(picked), encoding="utf-8")
+        return picked
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback nobody listens on now, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
