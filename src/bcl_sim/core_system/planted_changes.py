@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bcl_sim.core_system import numbers
 from bcl_sim.core_system.planted_builder import Register, empty_row, origin_columns
 from bcl_sim.core_system.planted_persons import CHILD, WIFE
 from bcl_sim.core_system.store import Row
@@ -107,7 +108,8 @@ def _plant_rewritten(register: Register) -> None:
     _changed(row, "50", day, rewrite_number="2", rewritten_on=day)
     register.case("rewritten", "改製された住民票", row)
     row = register.resident(home(), ("癸見", "番", "ミズノトミ", "バン"), 49, 2)
-    register.earlier(row | _SECOND, resident_record_code="10000000003")
+    earlier_code = numbers.resident_record_code(9_000, register.seed)
+    register.earlier(row | _SECOND, resident_record_code=earlier_code)
     _changed(row, "46", day)
     register.case("resident_record_code_changed", "住民票コードの変更", row)
     row = register.resident(home(), ("甲野", "個", "コウノ", "コ"), 37, 1)

@@ -141,7 +141,7 @@ class Journal:
         Exactly one of several callers succeeds; the others get `StateConflict`. What an ended
         transaction no longer needs is erased in the same step.
         """
-        if end not in NEXT[start]:
+        if end not in NEXT.get(start, frozenset()):
             raise ValueError(f"no way from {start} to {end}")
         values |= {"state": end, "changed_at": at} | (_ERASED if end in ENDED else {})
         changed = self._update(values, "transaction_number = ? AND state = ?",

@@ -143,7 +143,7 @@ def _read_body(environ: Environ) -> bytes | None:
 
 def _from_path(path: str) -> bytes | None:
     """Read the GET form: the base64 of the request is the path (RFC 6960 A.1)."""
-    text = unquote(path.removeprefix("/"))
+    text = unquote(path.removeprefix("/ocsp").removeprefix("/"))
     if not 0 < len(text) <= REQUEST_BYTES:
         return None
     try:
