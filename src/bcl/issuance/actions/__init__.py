@@ -1,0 +1,1 @@
+"""Acts of issuing: one verb each, transaction and audit row inside."""

@@ -1,0 +1,132 @@
+"""Answering what the holder of a card can have now (照会, domain 5.2 step 4)."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bcl.foundation import audit, clock, crypto, tenancy
+from bcl.foundation.audit import Actor
+from bcl.issuance import queries
+from bcl.issuance.actions.judge import Judged, judge
+from bcl.issuance.actions.wishes import OPTION_OF
+from bcl.issuance.adapters import jpki
+from bcl.issuance.models import Inquiry
+from bcl.issuance.records import CopyOptions, Scope
+from bcl.issuance.rules import Wish, outward
+from bcl_contract.delivery_center import InquireRequest
+from bcl_contract.refusals import Refusal
+from bcl_contract.values import CertificateKind
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One kind that can be had now."""
+
+    kind: str
+    scopes: tuple[Scope, ...]
+    options: tuple[str, ...]
+    fee_yen: int
+    copies_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The answer to an inquiry. `members` are (reference, name) of the other members."""
+
+    offers: tuple[Offer, ...]
+    members: tuple[tuple[str, str], ...] = field(repr=False)
+
+
+def inquire(*, request: InquireRequest, by: Actor, at: datetime) -> Offered | Refusal:
+    """Say which certificates the holder of this card can have, and for whom.
+
+    References to household members are random and mean something in this transaction and with
+    this card only. The refusal is the outward one.
+    """
+    code = request.municipality_code
+    verified = jpki.check(
+        request.user_authentication,
+        transaction_number=request.transaction_number,
+        at=clock.now(),
+    )
+    if isinstance(verified, Refusal):
+        return _refused(request, verified, by, at)
+    card = queries.card_key(code, verified.issuer_key, verified.serial_number)
+    wish = Wish(CertificateKind.RESIDENT_RECORD_COPY, 1, CopyOptions(Scope.SELF))
+    judged = judge(code, card, wish=wish, at=clock.now(), snapshot=True)
+    if isinstance(judged, Refusal):
+        return _refused(request, judged, by, at)
+    if clock.now() >= request.deadline_at:
+        return _refused(request, Refusal("ISSUE_DEADLINE_PASSED"), by, at)
+    references = {
+        secrets.token_urlsafe(18): member
+        for member in judged.approval.household.members
+        if member.addressee_number != judged.approval.applicant
+    }
+    _remember(request, card, {ref: m.addressee_number for ref, m in references.items()}, by=by)
+    members = tuple(
+        (reference, member["full_name"] or member["full_name_roman"])
+        for reference, member in references.items()
+    )
+    return Offered((_offer(judged),), members)
+
+
+def _offer(judged: Judged) -> Offer:
+    rules = judged.town.rules
+    several = len(judged.approval.household.members) > 1
+    foreign = any(member.is_foreign for member in judged.approval.household.members)
+    options = tuple(
+        word
+        for word, option in OPTION_OF.items()
+        if option in rules.options and (foreign or option != "foreign_items")
+    )
+    kind = CertificateKind.RESIDENT_RECORD_COPY.value
+    return Offer(
+        kind=kind,
+        scopes=(Scope.SELF, Scope.HOUSEHOLD, Scope.PART)
+        if several
+        else (Scope.SELF, Scope.HOUSEHOLD),
+        options=options,
+        fee_yen=judged.town.fee_yen(kind, 1),
+        copies_max=rules.copies_max,
+    )
+
+
+def _remember(
+    request: InquireRequest, card: bytes, references: dict[str, str], *, by: Actor
+) -> None:
+    code, number = request.municipality_code, request.transaction_number
+    clear = json.dumps(references).encode()
+    with tenancy.scope(code):
+        now = clock.now()
+        Inquiry.objects.update_or_create(
+            municipality_code=code,
+            transaction_number=number,
+            defaults={
+                "card_key": card,
+                "members": crypto.seal_cell(code, "issuance_inquiry", "members", number, clear),
+                "asked_at": now,
+            },
+        )
+        audit.record(
+            act="answer_inquiry",
+            by=by,
+            at=now,
+            subject_key=card,
+            detail={"transaction": number, "members": len(references)},
+        )
+
+
+def _refused(request: InquireRequest, refusal: Refusal, by: Actor, at: datetime) -> Refusal:
+    said = outward(refusal)
+    with tenancy.scope(request.municipality_code):
+        audit.record(
+            act="refuse_inquiry",
+            by=by,
+            at=at,
+            detail={"transaction": request.transaction_number, "code": said.code},
+        )
+    return said

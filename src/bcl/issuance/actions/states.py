@@ -1,0 +1,88 @@
+"""Moving transactions along the one transition table (decision D20), and closing the late ones."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from bcl.foundation import audit, clock, tenancy
+from bcl.foundation.audit import SYSTEM, Actor
+from bcl.issuance import queries
+from bcl.issuance.models import IssuanceTransaction
+from bcl.issuance.rules import TransactionState as State
+from bcl.issuance.rules import check_transition, outward
+from bcl_contract.refusals import Refusal
+
+_ENDS = {
+    "ISSUE_DEADLINE_PASSED": State.EXPIRED,
+    "ISSUE_FAILED": State.FAILED,
+    "ISSUE_DOCUMENT_CHECK_FAILED": State.FAILED,
+}
+_OPEN = (State.REQUESTED, State.APPROVED, State.ISSUED)
+_CONFIRMED_WITHIN = timedelta(minutes=30)
+
+
+def lock(municipality_code: str, transaction_number: str) -> IssuanceTransaction:
+    """Fetch a transaction and keep it for the caller's database transaction."""
+    return IssuanceTransaction.objects.select_for_update(of=("self",), no_key=True).get(
+        municipality_code=municipality_code, transaction_number=transaction_number
+    )
+
+
+def move(row: IssuanceTransaction, state: State, **fields: Any) -> None:
+    """Change the state, and fields with it. Raises `TransitionError`: a defect of ours."""
+    check_transition(row.state, state)
+    row.state = state
+    for name, value in fields.items():
+        setattr(row, name, value)
+    row.save(update_fields=["state", *fields])
+
+
+def close(municipality_code: str, transaction_number: str, *, refusal: Refusal, by: Actor) -> None:
+    """End a transaction with a refusal: outward code in clear, inner code sealed.
+
+    A paper that was sent already stays SENT: a refused repetition takes nothing back.
+    """
+    with tenancy.scope(municipality_code):
+        row = lock(municipality_code, transaction_number)
+        now = clock.now()
+        code = outward(refusal).code
+        if row.state in _OPEN:
+            # One length for every code: the sealed cell's size must not tell which it is.
+            reason = refusal.code.ljust(queries.REASON_BYTES).encode()
+            move(
+                row,
+                _ENDS.get(refusal.code, State.REFUSED),
+                refusal_code=code,
+                reason=queries.seal_transaction_cell(row, "reason", reason),
+                ended_at=now,
+            )
+        audit.record(
+            act="refuse_certificate",
+            by=by,
+            at=now,
+            detail={"transaction": transaction_number, "code": code},
+        )
+
+
+def close_overdue(municipality_code: str, *, at: datetime) -> int:
+    """End what nobody will end any more: past deadlines, and papers never confirmed.
+
+    Returns how many changed. A process that died in the middle leaves its row to this.
+    """
+    changed = 0
+    with tenancy.scope(municipality_code):
+        rows = IssuanceTransaction.objects.filter(municipality_code=municipality_code)
+        late = rows.filter(state__in=_OPEN, deadline_at__lte=at)
+        for row in late.select_for_update(of=("self",), no_key=True, skip_locked=True):
+            move(row, State.EXPIRED, refusal_code="CENTER_DEADLINE_PASSED", ended_at=at)
+            changed += 1
+        silent = rows.filter(state=State.SENT, deadline_at__lte=at - _CONFIRMED_WITHIN)
+        for row in silent.select_for_update(of=("self",), no_key=True, skip_locked=True):
+            move(row, State.UNCONFIRMED)
+            changed += 1
+        if changed:
+            audit.record(
+                act="close_overdue_transactions", by=SYSTEM, at=at, detail={"count": changed}
+            )
+    return changed

@@ -1,0 +1,66 @@
+"""Reading what the resident chose out of a request, against what this transaction was offered."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from bcl.foundation import clock, crypto, tenancy
+from bcl.issuance.models import Inquiry
+from bcl.issuance.records import CopyOptions, Scope
+from bcl.issuance.rules import Wish
+from bcl_contract.delivery_center import IssueRequest, ShowItem
+from bcl_contract.delivery_center import Scope as WireScope
+from bcl_contract.refusals import Refusal
+
+REFERENCES_LAST = timedelta(minutes=30)
+_SCOPES = {
+    WireScope.ALL: Scope.HOUSEHOLD,
+    WireScope.PART: Scope.PART,
+    WireScope.SELF: Scope.SELF,
+}
+OPTION_OF = {
+    ShowItem.HEAD.value: "relationship",
+    ShowItem.DOMICILE.value: "registered_domicile",
+    ShowItem.NATIONALITY.value: "foreign_items",
+    ShowItem.INDIVIDUAL_NUMBER.value: "individual_number",
+    ShowItem.RESIDENT_RECORD_CODE.value: "resident_record_code",
+}
+
+
+def wish_of(request: IssueRequest, card: bytes) -> Wish | Refusal:
+    """Give the wish of a request; member references are looked up in this transaction's inquiry.
+
+    Refuses with ISSUE_OPTION_NOT_ALLOWED (an item that doesn't exist, a tax year) and
+    ISSUE_INQUIRY_EXPIRED (references of another transaction, another card, or too old).
+    """
+    if any(word not in OPTION_OF for word in request.show) or request.tax_year is not None:
+        return Refusal("ISSUE_OPTION_NOT_ALLOWED")
+    selected: frozenset[str] = frozenset()
+    if request.scope is WireScope.PART:
+        chosen = _members(request, card)
+        if isinstance(chosen, Refusal):
+            return chosen
+        selected = chosen
+    options = {OPTION_OF[word]: True for word in request.show}
+    return Wish(
+        kind=request.certificate_kind,
+        copies=request.copies,
+        options=CopyOptions(scope=_SCOPES[request.scope], selected=selected, **options),
+    )
+
+
+def _members(request: IssueRequest, card: bytes) -> frozenset[str] | Refusal:
+    code, number = request.municipality_code, request.transaction_number
+    with tenancy.scope(code):
+        inquiry = Inquiry.objects.filter(
+            municipality_code=code, transaction_number=number, card_key=card
+        ).first()
+    if inquiry is None or clock.now() - inquiry.asked_at > REFERENCES_LAST:
+        return Refusal("ISSUE_INQUIRY_EXPIRED")
+    references: dict[str, str] = json.loads(
+        crypto.open_cell(code, "issuance_inquiry", "members", number, bytes(inquiry.members))
+    )
+    if any(reference not in references for reference in request.member_refs):
+        return Refusal("ISSUE_INQUIRY_EXPIRED")
+    return frozenset(references[reference] for reference in request.member_refs)

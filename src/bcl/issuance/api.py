@@ -1,0 +1,45 @@
+"""Issuing certificates for kiosks (証明発行).
+
+    from bcl.issuance import api as issuance
+    issuance.refresh_issuable_records("999997")
+    answer = issuance.issue_certificate(request=request, by=center, at=clock.now())
+
+Owns: issuance transactions, issuance blocks, issuable records, page layouts, official seals.
+Promises: nothing leaves without a stored transaction that says what left.
+Journey: docs/journeys/issue-a-certificate.md (step numbers stand in the code as "step n").
+Never: reads a resident's data from anywhere but IssuableRecord.
+"""
+
+from bcl.issuance.actions.confirm import confirm_delivery
+from bcl.issuance.actions.inquire import Offer, Offered, inquire
+from bcl.issuance.actions.issue import Issued, issue_certificate
+from bcl.issuance.actions.refresh import (
+    Refreshed,
+    rebuild_issuable_records,
+    refresh_issuable_records,
+)
+from bcl.issuance.actions.set_up import lift_block, place_block, register_official_seal
+from bcl.issuance.actions.states import close_overdue
+from bcl.issuance.documents.demo_seal import draw_demo_seal
+from bcl.issuance.queries import find_freshness
+from bcl.issuance.rules import BlockScope, Freshness
+
+__all__ = [
+    "BlockScope",
+    "Freshness",
+    "Issued",
+    "Offer",
+    "Offered",
+    "Refreshed",
+    "close_overdue",
+    "confirm_delivery",
+    "draw_demo_seal",
+    "find_freshness",
+    "inquire",
+    "issue_certificate",
+    "lift_block",
+    "place_block",
+    "rebuild_issuable_records",
+    "refresh_issuable_records",
+    "register_official_seal",
+]

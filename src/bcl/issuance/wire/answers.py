@@ -1,0 +1,155 @@
+"""Composing the answers to the delivery center. What is refused for a person looks one way only."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpResponse, JsonResponse
+
+from bcl.issuance import settings
+from bcl.issuance.api import Issued, Offered
+from bcl.issuance.records import Scope
+from bcl_contract.delivery_center import (
+    SIGNATURE_HEADER,
+    Answer,
+    CertificateOffer,
+    ConfirmAnswer,
+    ConfirmRequest,
+    HouseholdMember,
+    InquireAnswer,
+    InquireRequest,
+    IssueAnswer,
+    IssuedCertificate,
+    IssueRequest,
+    OutsideRefusal,
+    Request,
+    Result,
+    ShowItem,
+    ShowOption,
+    sign_message,
+    write_message,
+)
+from bcl_contract.delivery_center import Scope as WireScope
+from bcl_contract.refusals import Refusal
+from bcl_contract.values import CertificateKind
+
+_RESULTS = {
+    "CENTER_BUSY": Result.BUSY,
+    "CENTER_OUTSIDE_HOURS": Result.MAINTENANCE,
+    "CENTER_UNDER_MAINTENANCE": Result.MAINTENANCE,
+}
+_SCOPES = {
+    Scope.HOUSEHOLD: WireScope.ALL,
+    Scope.PART: WireScope.PART,
+    Scope.SELF: WireScope.SELF,
+}
+_LABELS = {
+    ShowItem.HEAD.value: "世帯主の氏名と続柄",
+    ShowItem.DOMICILE.value: "本籍と筆頭者",
+    ShowItem.NATIONALITY.value: "国籍・地域、在留資格など（外国人住民の方）",
+    ShowItem.INDIVIDUAL_NUMBER.value: "個人番号（マイナンバー）",
+    ShowItem.RESIDENT_RECORD_CODE.value: "住民票コード",
+}
+
+
+def refuse_message(refusal: Refusal) -> JsonResponse:
+    """Refuse a message that doesn't count; unsigned, as nobody proved to be the center."""
+    content = {"code": refusal.code, "text": refusal.text.text_ja, "detail": dict(refusal.detail)}
+    return JsonResponse(
+        content,
+        status=refusal.text.http_status,
+        json_dumps_params={"ensure_ascii": False},
+    )
+
+
+def send(answer: Answer) -> HttpResponse:
+    """Sign an answer and send it."""
+    body = write_message(answer)
+    signature = sign_message(body, key=settings.signing_key())
+    return HttpResponse(
+        body, content_type="application/json", headers={SIGNATURE_HEADER: signature}
+    )
+
+
+def _envelope(request: Request, at: datetime, refusal: Refusal | None) -> dict[str, Any]:
+    return {
+        "in_reply_to": request.message_id,
+        "sent_at": at,
+        "municipality_code": request.municipality_code,
+        "result": _RESULTS.get(refusal.code, Result.REFUSED) if refusal else Result.OK,
+        "refusal": (
+            OutsideRefusal(code=refusal.code, text=refusal.text.text_ja) if refusal else None
+        ),
+    }
+
+
+def inquire_answer(
+    request: InquireRequest, outcome: Offered | Refusal, *, at: datetime
+) -> InquireAnswer:
+    """Compose the answer to an inquiry."""
+    if isinstance(outcome, Refusal):
+        return InquireAnswer(
+            **_envelope(request, at, outcome), transaction_number=request.transaction_number
+        )
+    return InquireAnswer(
+        **_envelope(request, at, None),
+        transaction_number=request.transaction_number,
+        certificates=tuple(
+            CertificateOffer(
+                certificate_kind=offer.kind,
+                title=CertificateKind(offer.kind).label_ja,
+                scopes=tuple(_SCOPES[scope] for scope in offer.scopes),
+                options=tuple(ShowOption(name=word, label=_LABELS[word]) for word in offer.options),
+                fee_yen=offer.fee_yen,
+                copies_max=offer.copies_max,
+            )
+            for offer in outcome.offers
+        ),
+        members=tuple(
+            HouseholdMember(member_ref=reference, display_name=name)
+            for reference, name in outcome.members
+        ),
+    )
+
+
+def issue_answer(request: IssueRequest, outcome: Issued | Refusal, *, at: datetime) -> IssueAnswer:
+    """Compose the answer to an issue request.
+
+    Raises RuntimeError if the paper isn't the one of this request: the last look before sending.
+    """
+    if isinstance(outcome, Refusal):
+        return IssueAnswer(
+            **_envelope(request, at, outcome), transaction_number=request.transaction_number
+        )
+    same = (
+        outcome.transaction_number == request.transaction_number
+        and hashlib.sha256(outcome.pdf).hexdigest() == outcome.sha256
+    )
+    if not same:
+        raise RuntimeError("the paper is not the one of this request")
+    return IssueAnswer(
+        **_envelope(request, at, None),
+        transaction_number=request.transaction_number,
+        certificate=IssuedCertificate(
+            pdf=outcome.pdf,
+            sha256=outcome.sha256,
+            pages=outcome.pages,
+            document_number=outcome.issue_number,
+            data_as_of=outcome.data_as_of,
+            fee_yen=outcome.fee_yen,
+        ),
+    )
+
+
+def confirm_answer(
+    request: ConfirmRequest, outcome: str | Refusal, *, at: datetime
+) -> ConfirmAnswer:
+    """Compose the answer to a confirmation."""
+    refusal = outcome if isinstance(outcome, Refusal) else None
+    return ConfirmAnswer(
+        **_envelope(request, at, refusal),
+        transaction_number=request.transaction_number,
+        state=None if isinstance(outcome, Refusal) else outcome,
+    )

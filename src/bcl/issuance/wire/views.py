@@ -1,0 +1,68 @@
+"""The three doors: parse with the contract, call one action, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_POST
+
+from bcl.foundation import clock, log
+from bcl.issuance import api
+from bcl.issuance.wire import admission, answers
+from bcl_contract.delivery_center import (
+    Answer,
+    ConfirmRequest,
+    InquireRequest,
+    IssueRequest,
+    Request,
+)
+from bcl_contract.refusals import Refusal
+
+logger = log.get("bcl.issuance.wire")
+
+
+@require_POST
+def inquire(request: HttpRequest) -> HttpResponse:
+    """Which certificates can the holder of this card have?"""
+    return _answer(request, InquireRequest, api.inquire, answers.inquire_answer)
+
+
+@require_POST
+def issue(request: HttpRequest) -> HttpResponse:
+    """Make this certificate (steps 1 and 11)."""
+    return _answer(request, IssueRequest, api.issue_certificate, answers.issue_answer)
+
+
+@require_POST
+def confirm(request: HttpRequest) -> HttpResponse:
+    """What became of the paper."""
+    return _answer(request, ConfirmRequest, api.confirm_delivery, answers.confirm_answer)
+
+
+def _answer(
+    request: HttpRequest,
+    model: type[Request],
+    act: Callable[..., Any],
+    compose: Callable[..., Answer],
+) -> HttpResponse:
+    received_at: datetime = clock.now()
+    # Step 1: a message that doesn't count is refused, and nothing else happens.
+    admitted = admission.admit(request, model, at=received_at)
+    if isinstance(admitted, Refusal):
+        return answers.refuse_message(admitted)
+    message = admitted.message
+    try:
+        outcome = act(request=message, by=admitted.by, at=received_at)
+        answer = compose(message, outcome, at=clock.now())
+    except Exception as fault:
+        # What went wrong stays inside; the center gets the general no.
+        logger.error(
+            "wire_answer_failed",
+            municipality_code=message.municipality_code,
+            error=type(fault).__name__,
+        )
+        answer = compose(message, Refusal("CENTER_VISIT_COUNTER"), at=clock.now())
+    return answers.send(answer)
