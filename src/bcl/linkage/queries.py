@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 
 from bcl.linkage.models import Lane, Transmission, TransmissionFinding
-from bcl.linkage.rules import FileCounts, IntakeFacts, LaneFacts, TransmissionState
-from bcl.linkage.rules import TransmissionSummary as Summary
+from bcl.linkage.rules import (
+    FileCounts,
+    IntakeFacts,
+    LaneFacts,
+    TransmissionState,
+    TransmissionSummary,
+)
 
 _WAITING = (TransmissionState.RECEIVED, TransmissionState.OPENED)
 
@@ -59,7 +64,7 @@ def find_next_held(lane: Lane, codes: frozenset[str]) -> Transmission | None:
     ).first()
 
 
-def find_last_landed(lane: str) -> Summary | None:
+def find_last_landed(lane: str) -> TransmissionSummary | None:
     """Summary of the last landed transmission of a lane, None before the first."""
     last = (
         Transmission.objects.filter(lane=lane, state=TransmissionState.LANDED)
@@ -68,7 +73,7 @@ def find_last_landed(lane: str) -> Summary | None:
     )
     if last is None or last.as_of is None:
         return None
-    return Summary(
+    return TransmissionSummary(
         lane=lane,
         mode=last.mode,
         as_of=last.as_of,
@@ -157,7 +162,6 @@ def _read_facts(lanes: Mapping[str, Lane], at: datetime) -> IntakeFacts:
     }
     waiting = Transmission.objects.filter(state__in=_WAITING)
     oldest = waiting.aggregate(oldest=Min("received_at"))["oldest"]
-    urgent = lanes.get("urgent")
     rejected = Transmission.objects.filter(state=TransmissionState.REJECTED, confirmed_at=None)
     main = lanes.get("main")
     landed_at = main.last_landed_at if main else None
@@ -165,12 +169,22 @@ def _read_facts(lanes: Mapping[str, Lane], at: datetime) -> IntakeFacts:
         held=held,
         unconfirmed_forks=rejected.filter(refusal_code="TRANSMISSION_FORK").count(),
         urgent_waiting=waiting.filter(lane="urgent").count(),
-        urgent_rejected=rejected.filter(
-            lane="urgent", sequence__gt=urgent.last_sequence if urgent else 0
-        ).count(),
+        urgent_rejected=rejected.filter(_still_missing(lanes.get("urgent"))).count(),
         oldest_waiting_seconds=_age(oldest, at),
         seconds_since_landing=_age(landed_at, at),
     )
+
+
+def _still_missing(urgent: Lane | None) -> Q:
+    """Refused urgent transmissions whose restriction nothing has brought since.
+
+    A package too broken to show its number counts until the lane has landed something newer.
+    """
+    last = urgent.last_sequence if urgent else 0
+    unnumbered = Q(sequence__isnull=True)
+    if urgent is not None and urgent.last_landed_at is not None:
+        unnumbered &= Q(received_at__gt=urgent.last_landed_at)
+    return Q(lane="urgent") & (Q(sequence__gt=last) | unnumbered)
 
 
 def _age(since: datetime | None, at: datetime) -> int | None:

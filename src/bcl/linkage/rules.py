@@ -10,14 +10,14 @@ import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from importlib.resources import files
 from types import MappingProxyType
 
 from bcl_contract.refusals import Refusal
 
 
-class TransmissionState(str, Enum):
+class TransmissionState(StrEnum):
     """Where a transmission stands. Stored as the word; moves only along `TRANSITIONS`."""
 
     RECEIVED = "RECEIVED"
@@ -133,7 +133,11 @@ class FileLimits:
 
 @dataclass(frozen=True)
 class ChangeLimits:
-    """Limits in force at one time for one municipality. `on_row_errors`: reject or hold."""
+    """Limits in force at one time for one municipality.
+
+    `on_row_errors` is what a wrong row does: `reject` refuses the whole transmission, `hold` waits
+    for a person, `quarantine` lands the other rows and holds the persons concerned (R-022).
+    """
 
     by_file: Mapping[str, FileLimits]
     default: FileLimits
@@ -144,7 +148,7 @@ class ChangeLimits:
         return self.by_file.get(file_id, self.default)
 
 
-class VerdictKind(str, Enum):
+class VerdictKind(StrEnum):
     """What happens to a transmission now."""
 
     LAND = "LAND"
@@ -198,7 +202,7 @@ def _find_refusal(
             )
     if last is None and summary.lane == "main" and summary.mode != "full":
         return Refusal("TRANSMISSION_FIRST_NOT_FULL")
-    if summary.row_errors and limits.on_row_errors != "hold":
+    if summary.row_errors and limits.on_row_errors not in ("hold", "quarantine"):
         return Refusal("TRANSMISSION_ROW_ERRORS", {"findings": summary.row_errors})
     return None
 
@@ -206,7 +210,7 @@ def _find_refusal(
 def _find_doubt(
     summary: TransmissionSummary, last: TransmissionSummary | None, limits: ChangeLimits
 ) -> Refusal | None:
-    if summary.row_errors:
+    if summary.row_errors and limits.on_row_errors != "quarantine":
         return Refusal("TRANSMISSION_ROW_ERRORS_HELD", {"findings": summary.row_errors})
     if last is not None and summary.as_of < last.as_of:
         return Refusal("TRANSMISSION_AS_OF_BACKWARDS")
@@ -290,22 +294,19 @@ def judge_obstacle(facts: IntakeFacts, *, grace_seconds: int, stale_seconds: int
     A restriction that is known here but not applied yet must never be overtaken by a
     certificate, so the urgent lane gets no grace at all.
     """
-    if facts.unconfirmed_forks:
-        return Refusal("TRANSMISSION_FORK", {"transmissions": facts.unconfirmed_forks})
-    if facts.urgent_rejected:
-        return Refusal("LINKAGE_URGENT_REJECTED", {"transmissions": facts.urgent_rejected})
-    if facts.held.get("TRANSMISSION_GAP"):
-        return Refusal("TRANSMISSION_GAP", {"transmissions": facts.held["TRANSMISSION_GAP"]})
-    if facts.held:
-        return Refusal("LINKAGE_TRANSMISSION_HELD", {"transmissions": sum(facts.held.values())})
-    if facts.urgent_waiting:
-        return Refusal("LINKAGE_URGENT_WAITING", {"transmissions": facts.urgent_waiting})
-    waiting = facts.oldest_waiting_seconds
-    if waiting is not None and waiting > grace_seconds:
-        return Refusal("LINKAGE_BACKLOG", {"oldest_seconds": waiting})
-    landed = facts.seconds_since_landing
-    if landed is not None and landed > stale_seconds:
-        return Refusal("LINKAGE_STALE", {"hours": landed // 3600})
+    waiting, landed = facts.oldest_waiting_seconds, facts.seconds_since_landing
+    gaps = facts.held.get("TRANSMISSION_GAP", 0)
+    for code, name, amount in (
+        ("TRANSMISSION_FORK", "transmissions", facts.unconfirmed_forks),
+        ("LINKAGE_URGENT_REJECTED", "transmissions", facts.urgent_rejected),
+        ("TRANSMISSION_GAP", "transmissions", gaps),
+        ("LINKAGE_TRANSMISSION_HELD", "transmissions", sum(facts.held.values())),
+        ("LINKAGE_URGENT_WAITING", "transmissions", facts.urgent_waiting),
+        ("LINKAGE_BACKLOG", "oldest_seconds", waiting if (waiting or 0) > grace_seconds else 0),
+        ("LINKAGE_STALE", "seconds", landed if (landed or 0) > stale_seconds else 0),
+    ):
+        if amount:
+            return Refusal(code, {name: amount})
     return None
 
 

@@ -1,4 +1,4 @@
-"""Gateways with certificates, and a client that speaks tus with them through Django's test client."""
+"""Gateways with certificates, and a client that speaks tus through Django's test client."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from cryptography.x509.oid import NameOID
 from django.http import HttpResponse
 from django.test import Client
 
+from bcl_contract import clock
+
 _bundle_numbers = itertools.count(1)
 
 
@@ -24,7 +26,7 @@ def make_certificate(name: str) -> bytes:
     """A self-signed certificate (PEM): the app looks at who is registered, TLS at the rest."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
+    now = clock.now()
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -1,4 +1,4 @@
-"""The tus door: who may come in, what a header may say, and what an acknowledged offset promises."""
+"""The tus door: who may come in, what headers may say, what an acknowledged offset promises."""
 
 from __future__ import annotations
 

@@ -101,13 +101,14 @@ def land_transmission(
     return TransmissionState(transmission.state)
 
 
-def _judge(transmission: Transmission, at: datetime):  # noqa: ANN202 - a closure over the rules
+def _judge(transmission: Transmission, at: datetime) -> Callable[[TransmissionSummary], Verdict]:
+    def setting(name: str, default: Any) -> Any:
+        return municipalities.setting_at(transmission.municipality_code, name, at, default=default)
+
     limits = load_limits(
         at,
-        on_row_errors=_setting(
-            transmission.municipality_code, "linkage_on_row_errors", at, "reject"
-        ),
-        percent=_setting(transmission.municipality_code, "linkage_change_percent", at, None),
+        on_row_errors=setting("linkage_on_row_errors", "reject"),
+        percent=setting("linkage_change_percent", None),
     )
     last = find_last_landed(transmission.lane)
     released = transmission.released_at is not None

@@ -162,10 +162,9 @@ def _find_place_to_write(
         upload = _find(upload_id, at)
         if upload is None:
             return Refusal("LINKAGE_UPLOAD_UNKNOWN")
-        if chunk.offset != upload.offset:
-            return Refusal("LINKAGE_UPLOAD_OFFSET", {"offset": upload.offset})
-        if chunk.body.declared is not None and chunk.offset + chunk.body.declared > upload.length:
-            return Refusal("LINKAGE_UPLOAD_BODY_TOO_LONG", {"length": upload.length})
+        refusal = _judge_chunk(upload, chunk)
+        if refusal is not None:
+            return refusal
         if upload.state == UploadState.COMPLETE:
             return _progress(upload, _transmission_of(upload))
     try:
@@ -180,6 +179,14 @@ def _find_place_to_write(
         return Refusal("LINKAGE_UPLOAD_OFFSET", {"offset": upload.offset})
     writer.truncate(upload.offset)
     return upload, writer
+
+
+def _judge_chunk(upload: Upload, chunk: Chunk) -> Refusal | None:
+    if chunk.offset != upload.offset:
+        return Refusal("LINKAGE_UPLOAD_OFFSET", {"offset": upload.offset})
+    if chunk.body.declared is not None and chunk.offset + chunk.body.declared > upload.length:
+        return Refusal("LINKAGE_UPLOAD_BODY_TOO_LONG", {"length": upload.length})
+    return None
 
 
 class _Receiving:

@@ -144,7 +144,7 @@ def check_sent_at(value: str | None, *, now: datetime, tolerance: timedelta) -> 
 
 def chunk_length(
     *, content_length: str | None, transfer_encoding: str | None
-) -> int | None | Refusal:
+) -> int | Refusal | None:
     """Length of a request body in bytes; None when it comes chunked and ends by itself."""
     if transfer_encoding is not None:
         if transfer_encoding.strip().lower() != "chunked":

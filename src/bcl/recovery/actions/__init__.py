@@ -1,0 +1,1 @@
+"""Acts of recovery, one verb each: transaction and audit row inside."""
