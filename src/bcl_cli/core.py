@@ -125,9 +125,7 @@ def generate(
 def advance(days: int, at_least_one_of_each: bool, state: Path) -> None:
     """日を進めます（出生・死亡・転入・転出・転居・婚姻など）。"""
     with _opened(state) as town, _bar(days, "日を進めています") as progress:
-        counts = town.advance(
-            days, at_least_one_of_each=at_least_one_of_each, progress=progress
-        )
+        counts = town.advance(days, at_least_one_of_each=at_least_one_of_each, progress=progress)
     for name, count in sorted(counts.items()):
         click.echo(f"  {name}: {count:,} 件")
     click.echo(f"異動は合わせて {sum(counts.values()):,} 件です。")
@@ -149,13 +147,15 @@ def advance(days: int, at_least_one_of_each: bool, state: Path) -> None:
 @click.option("--files", help="書き出すファイル（例: J01,J05）。省略時はすべて")
 @click.option("--break", "defect", help="わざと壊す種類（試験用）。list で一覧")
 @_STATE
-def export(mode: str, lane: str, out: Path, files: str | None, defect: str | None, state: Path) -> None:
+def export(
+    mode: str, lane: str, out: Path, files: str | None, defect: str | None, state: Path
+) -> None:
     """連携ファイルを書き出します。"""
     if defect == "list":
-        from bcl_sim.core_system.broken import DEFECTS
+        from bcl_sim.core_system.broken import all_defects
 
-        for name, each in DEFECTS.items():
-            click.echo(f"  {name:<32} {each.text_ja}")
+        for name, text in all_defects().items():
+            click.echo(f"  {name:<28} {text}")
         return
     with _opened(state) as town:
         chosen = tuple(files.split(",")) if files else None

@@ -11,12 +11,14 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from bcl_sim.core_system.seal_rows import images_of
 from bcl_sim.core_system.store import (
     CoreStore,
     ExportRecord,
@@ -49,6 +51,7 @@ class Delivery:
     """A folder being written: its name, what kind of export it is, and as of when."""
 
     name: str
+    number: int
     mode: str
     lane: str
     as_of: str
@@ -146,9 +149,90 @@ def deliver(
 # --- which rows travel
 
 
-def full_frames(store: CoreStore, file_id: str) -> Iterator[pl.DataFrame]:
-    """All rows of a file as they are now."""
-    return store.frames(file_id)
+@dataclass(frozen=True)
+class ExportPlan:
+    """Rows to write by file, and the changes an urgent export carries."""
+
+    frames: dict[str, Callable[[], Iterator[pl.DataFrame]]]
+    urgent_changes: tuple[int, ...] = ()
+
+
+def write_files(
+    folder: Path,
+    delivery: Delivery,
+    frames: dict[str, Callable[[], Iterator[pl.DataFrame]]],
+    progress: Callable[[int], None],
+) -> list[WrittenFile]:
+    """All tables and the seal images of S02.
+
+    A differential leaves files without rows out; the header-only J01 (or, urgent, the first
+    file) stays as the sign of life.
+    """
+    written: list[WrittenFile] = []
+    for file_id, read in frames.items():
+        rows: Iterable[pl.DataFrame] = read()
+        if file_id == "S02":
+            rows = list(rows)
+            written += [write_image(folder, image) for part in rows for image in images_of(part)]
+        file = write_file(folder, delivery, file_id, rows)
+        if delivery.mode == FULL or file.rows or file_id in {"J01"}:
+            written.append(file)
+        else:
+            (folder / file.name).unlink()
+        progress(1)
+    if not written:
+        written.append(write_file(folder, delivery, next(iter(frames)), ()))
+    return written
+
+
+def plan_full(store: CoreStore, files: Sequence[str]) -> ExportPlan:
+    """All rows of the files as they are now."""
+    return ExportPlan({file_id: partial(store.frames, file_id) for file_id in files})
+
+
+def plan_differential(store: CoreStore, files: Sequence[str], *, after: int) -> ExportPlan:
+    """Rows changed after the last export of the main lane; J01 closed over households."""
+    return ExportPlan(
+        {
+            file_id: partial(differential_residents, store, after)
+            if file_id == "J01"
+            else partial(changed_frames, store, file_id, after)
+            for file_id in files
+        }
+    )
+
+
+def plan_urgent(
+    store: CoreStore, files: Sequence[str], *, after: int, sent: set[int]
+) -> ExportPlan:
+    """Changed rows that restrict (decision D3) and have not gone out urgently before."""
+    rows: dict[str, list[Row]] = {file_id: [] for file_id in URGENT_FILES if file_id in files}
+    changes = []
+    for change, file_id, _ in store.changes_of(rows, after=after):
+        row = store.version_row(change)
+        if change not in sent and restricts(file_id, row) and not store.is_deletion(change):
+            rows[file_id].append(row)
+            changes.append(change)
+    frames = {
+        file_id: partial(_one_frame, frame_of_rows(file_id, found))
+        for file_id, found in rows.items()
+    }
+    return ExportPlan(frames, tuple(changes))
+
+
+def _one_frame(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    yield frame
+
+
+def restricts(file_id: str, row: Row) -> bool:
+    """Whether a row can only stop certificates, never allow one."""
+    if file_id == "J04":
+        return row["latest"] == "1" and row["measure_kind"] != "3"
+    if file_id == "J05":
+        return row["link_status"] in {"2", "3"}
+    if file_id == "S01":
+        return row["seal_status"] in {"2", "3", "4", "5"}
+    return file_id == "J06"
 
 
 def changed_frames(store: CoreStore, file_id: str, after: int) -> Iterator[pl.DataFrame]:

@@ -192,6 +192,11 @@ class CoreStore:
         ).fetchone()
         return self._unpack(file_id, text)
 
+    def is_deletion(self, change: int) -> bool:
+        """Whether a version deletes its row."""
+        found = self._db.execute("select deleted from version where change = ?", (change,))
+        return bool(found.fetchone()[0])
+
     def _unpack(self, file_id: str, text: str) -> Row:
         filled = json.loads(text)
         return {name: filled.get(name, "") for name in layouts()[file_id].names}

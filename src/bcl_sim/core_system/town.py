@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from bcl_contract import clock
+from bcl_sim.core_system import broken, numbers, recovery_check
 from bcl_sim.core_system import export as exporting
-from bcl_sim.core_system import numbers
 from bcl_sim.core_system.generate import TownPlan, fill_store
 from bcl_sim.core_system.life import Life
-from bcl_sim.core_system.seal_rows import images_of
+from bcl_sim.core_system.recovery_check import RecoveryComparison
 from bcl_sim.core_system.store import CoreStore, ExportRecord, Row
-from bcl_sim.core_system.tables import day_number, layouts
+from bcl_sim.core_system.tables import day_number
 
 REGISTER_FILES = ("J01", "J02", "J03", "J04", "J05", "J06", "J08", "S01", "S02")
 TAX_FILES = ("T01", "T02", "T03", "T04", "T05", "T06", "T07")
@@ -170,50 +170,42 @@ class Town:
         mode: str = exporting.FULL,
         lane: str = exporting.MAIN,
         files: Sequence[str] | None = None,
+        defect: str | None = None,
         progress: Callable[[int], None] = _silent,
     ) -> ExportResult:
         """Write one export into the drop folder `out`; see `export.deliver`.
 
         A full one carries every file (or `files`); a differential one exactly the rows changed
-        since the last export of the main lane, J01 closed over whole households.
+        since the last export of the main lane, J01 closed over whole households. The urgent
+        lane carries only rows that restrict and have not gone out in either lane. `defect`
+        spoils the export (`broken.DEFECTS`); such an export is not remembered as sent.
+
+        Raises FileExistsError when `out` holds that export already, ValueError for a defect
+        that does not fit and for a full export in the urgent lane.
         """
-        number = len(self._store.exports()) + 1
-        as_of = dt.datetime.combine(self.today, dt.time(20, 30), clock.JST)
-        as_of += dt.timedelta(minutes=number % 180)
-        letter = "F" if mode == exporting.FULL else "D"
-        delivery = exporting.Delivery(
-            name=f"{self.municipality_code}_{number:08d}_{letter}_{lane}",
-            mode=mode,
-            lane=lane,
-            as_of=as_of.isoformat(),
-            municipality_code=self.municipality_code,
-        )
+        if lane == exporting.URGENT and mode == exporting.FULL:
+            raise ValueError("至急の連携は差分だけです。")
         chosen = tuple(files or self.file_ids)
+        delivery = self._delivery(mode, lane)
+        change = self._store.change
+        plan = self._plan_export(chosen, mode, lane)
 
         def write(folder: Path) -> list[exporting.WrittenFile]:
-            written: list[exporting.WrittenFile] = []
-            for file_id in chosen:
-                frames: Iterable[pl.DataFrame] = self._frames_to_send(file_id, mode)
-                if file_id == "S02":
-                    frames = list(frames)
-                    for frame in frames:
-                        written += [exporting.write_image(folder, i) for i in images_of(frame)]
-                file = exporting.write_file(folder, delivery, file_id, frames)
-                if mode == exporting.FULL or file.rows or file_id == "J01":
-                    written.append(file)
-                else:
-                    (folder / file.name).unlink()
-                progress(1)
-            return written
+            written = exporting.write_files(folder, delivery, plan.frames, progress)
+            return broken.spoil(folder, written, defect) if defect else written
 
         folder, written = exporting.deliver(out, delivery, write)
-        self._store.add_export(
-            ExportRecord(
-                number, mode, lane, delivery.as_of, self._store.change, delivery.name, chosen
+        if defect is None:
+            # The urgent lane does not move the main lane's position (decision D3).
+            reached = change if lane == exporting.MAIN else 0
+            self._store.add_export(
+                ExportRecord(
+                    delivery.number, mode, lane, delivery.as_of, reached, delivery.name, chosen
+                ),
+                plan.urgent_changes,
             )
-        )
         return ExportResult(
-            number=number,
+            number=delivery.number,
             folder=folder,
             mode=mode,
             lane=lane,
@@ -221,13 +213,58 @@ class Town:
             rows={file.file_id: file.rows for file in written if file.file_id != "S02I"},
         )
 
-    def _frames_to_send(self, file_id: str, mode: str) -> Iterator[pl.DataFrame]:
+    def _delivery(self, mode: str, lane: str) -> exporting.Delivery:
+        number = len(self._store.exports()) + 1
+        as_of = dt.datetime.combine(self.today, dt.time(20, 30), clock.JST)
+        as_of += dt.timedelta(minutes=number % 180)
+        letter = "F" if mode == exporting.FULL else "D"
+        return exporting.Delivery(
+            name=f"{self.municipality_code}_{number:08d}_{letter}_{lane}",
+            number=number,
+            mode=mode,
+            lane=lane,
+            as_of=as_of.isoformat(),
+            municipality_code=self.municipality_code,
+        )
+
+    def _plan_export(self, files: Sequence[str], mode: str, lane: str) -> exporting.ExportPlan:
+        records = self._store.exports()
+        after = exporting.last_main_change(records)
+        if lane == exporting.URGENT:
+            sent = set(self._store.urgent_changes(len(records)))
+            return exporting.plan_urgent(self._store, files, after=after, sent=sent)
         if mode == exporting.FULL:
-            return exporting.full_frames(self._store, file_id)
-        after = exporting.last_main_change(self._store.exports())
-        if file_id == "J01":
-            return exporting.differential_residents(self._store, after)
-        return exporting.changed_frames(self._store, file_id, after)
+            return exporting.plan_full(self._store, files)
+        return exporting.plan_differential(self._store, files, after=after)
+
+    # --- recovery
+
+    def compare_recovery(
+        self, source: Path, *, export_number: int | None = None
+    ) -> RecoveryComparison:
+        """Compare a recovery export (zip or folder) with the truth at an export (default: now).
+
+        An export of ours opens with the published interface alone: nothing of the product's
+        reader is used (R-031).
+        """
+        members = recovery_check.Source(source)
+        tables = members.tables()
+        results = []
+        for file_id in self.file_ids:
+            if file_id not in tables:
+                expected = self.truth_frames(file_id, export_number)
+                results.append(recovery_check.compare_file(file_id, expected, None))
+                continue
+            with members.open(tables[file_id]) as stream:
+                expected = self.truth_frames(file_id, export_number)
+                result = recovery_check.compare_file(file_id, expected, stream)
+            if not result.equal:
+                with members.open(tables[file_id]) as stream:
+                    expected = self.truth_frames(file_id, export_number)
+                    result.differing = recovery_check.name_differences(file_id, expected, stream)
+            results.append(result)
+        images = recovery_check.missing_images(members, self.truth_frames("S02", export_number))
+        return RecoveryComparison(tuple(results), images)
 
     # --- plain truth
 
@@ -264,5 +301,3 @@ def _check_arguments(municipality_code: str, residents: int) -> None:
     if not 200 <= residents <= 2_000_000:
         raise ValueError("residents")
 
-
-__all__ = ["ExportResult", "Town", "layouts"]
