@@ -29,7 +29,7 @@ def interface() -> None:
 
 
 @interface.command()
-@click.argument("path", metavar="場所", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", metavar="場所", type=click.Path(path_type=Path))
 @click.option("--file-id", metavar="種類", help="ファイルの種類（例 J01）。名前から分からないとき")
 @click.option("--json", "as_json", is_flag=True, help="結果をJSONで出力する")
 def validate(path: Path, file_id: str | None, as_json: bool) -> None:
@@ -41,6 +41,8 @@ def validate(path: Path, file_id: str | None, as_json: bool) -> None:
     from bcl_contract.linkage.layouts import load_interface
     from bcl_contract.linkage.validator import validate_path
 
+    if not path.exists():
+        raise click.UsageError("指定した場所が見つかりません。")
     if file_id is not None and file_id not in load_interface().files:
         raise click.UsageError(f"「{file_id}」という種類のファイルはありません。")
     report = validate_path(path, file_id=file_id)

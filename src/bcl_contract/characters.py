@@ -25,14 +25,10 @@ FORBIDDEN_PATTERNS: Mapping[str, str] = {
     "CHARACTER_NONCHARACTER": "\ufdd0-\ufdef\ufffd-\uffff\U000e0000-\U000e007f",
 }
 
-_FORBIDDEN = {
-    rule: re.compile("[" + ranges + "]") for rule, ranges in FORBIDDEN_PATTERNS.items()
-}
+_FORBIDDEN = {rule: re.compile("[" + ranges + "]") for rule, ranges in FORBIDDEN_PATTERNS.items()}
 VARIATION_SELECTORS = "\ufe00-\ufe0f\U000e0100-\U000e01ef"
 _SELECTOR = re.compile("[" + VARIATION_SELECTORS + "]")
-_LONE_SELECTOR = re.compile(
-    "(?:^|[" + VARIATION_SELECTORS + "\\s])[" + VARIATION_SELECTORS + "]"
-)
+_LONE_SELECTOR = re.compile("(?:^|[" + VARIATION_SELECTORS + "\\s])[" + VARIATION_SELECTORS + "]")
 
 
 def _is_additional_character(_: str) -> bool:
@@ -71,7 +67,10 @@ def forbidden_character(text: str) -> str | None:
     # New ideographs are registered faster than Python's tables follow: planes 2 and 3 are
     # left to the fonts, which refuse what they can't draw.
     for character in text:
-        if unicodedata.category(character) == "Cn" and not "\U00020000" <= character <= "\U0003fffd":
+        if (
+            unicodedata.category(character) == "Cn"
+            and not "\U00020000" <= character <= "\U0003fffd"
+        ):
             return "CHARACTER_UNASSIGNED"
     return None
 

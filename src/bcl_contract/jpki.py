@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from asn1crypto import x509 as asn1_x509  # type: ignore[import-untyped]
@@ -26,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pyhanko_certvalidator import CertificateValidator, PKIXValidationParams, ValidationContext
 from pyhanko_certvalidator.errors import (
     ExpiredError,
+    InvalidCertificateError,
     NotYetValidError,
     PathBuildingError,
     PathValidationError,
@@ -173,6 +174,9 @@ def verify_user_auth(
     issuer = trust_roots.issuer_of(parsed.cert)
     if issuer is None:
         return Refusal("USER_AUTH_CERT_FOREIGN_ISSUER")
+    # RFC 5280 takes a trust anchor as given; here an authority past its end vouches for nobody.
+    if not issuer.not_valid_before_utc <= at <= issuer.not_valid_after_utc:
+        return Refusal("USER_AUTH_CERT_PATH_INVALID")
     refusal = check_revocation(parsed.cert, issuer, at=at, ask=ocsp)
     return refusal or Verified(parsed, at)
 
@@ -201,6 +205,7 @@ def verify_path(
         allow_fetching=False,
         revocation_mode="soft-fail",
         weak_hash_algos={"md2", "md5", "sha1"},
+        time_tolerance=timedelta(0),
     )
     if params is None and policies is not None:
         params = PKIXValidationParams(
@@ -210,7 +215,7 @@ def verify_path(
         leaf = asn1_x509.Certificate.load(cert_der)
         validator = CertificateValidator(leaf, validation_context=context, pkix_params=params)
         _run(validator.async_validate_path())
-    except PathBuildingError:
+    except (PathBuildingError, InvalidCertificateError):
         return Refusal("USER_AUTH_CERT_FOREIGN_ISSUER")
     except (ExpiredError, NotYetValidError) as error:
         # An authority outside its own period makes the chain bad, not the card old.
@@ -293,7 +298,7 @@ def _is_strong(cert: x509.Certificate) -> bool:
 def _is_signed(cert: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         cert.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509 import ocsp
@@ -164,7 +164,9 @@ def check_answer(
         _check_status(matching[0])
     except _Distrust as distrust:
         return Refusal("USER_AUTH_CERT_" + distrust.reason)
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return Refusal("USER_AUTH_CERT_OCSP_MALFORMED")
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion):
         return Refusal("USER_AUTH_CERT_OCSP_MALFORMED")
     return None
 
@@ -251,7 +253,7 @@ def _may_answer_for(delegate: x509.Certificate, issuer: x509.Certificate, at: da
     """Require direct issue, id-kp-OCSPSigning and a current period (RFC 6960 4.2.2.2)."""
     try:
         delegate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     if not delegate.not_valid_before_utc <= at <= delegate.not_valid_after_utc:
         return False

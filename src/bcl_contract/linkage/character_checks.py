@@ -41,7 +41,7 @@ def _pattern() -> str:
     classes.append(r"\x00-\x09\x0B\x0C\x0E-\x1F\x7F-\x{9F}")
     unassigned = r"[\p{Cn}--[\x{20000}-\x{3FFFD}]]"
     selector = "[" + _escaped(VARIATION_SELECTORS) + "]"
-    return f"[{''.join(classes)}]|{unassigned}|[\"\\s]{selector}|{selector}{selector}"
+    return f'[{"".join(classes)}]|{unassigned}|["\\s]{selector}|{selector}{selector}'
 
 
 _SUSPICIOUS = _pattern()
@@ -78,9 +78,10 @@ def _looks_ordinary(chunk: Chunk) -> bool:
         # 7F, C0-E2 and EA-FF; E3-E9 lead kana and ideographs, 80-BF continue a character.
         odd = (block >= 0xEA) | ((block - np.uint8(0xC0)) <= 0x22) | (block == 0x7F)
         at = np.flatnonzero(odd) + start
-        if len(at) and not (
-            _PLAIN_FOLLOWERS[array[at], array[at + 1]] | _is_selector(array, at)
-        ).all():
+        if (
+            len(at)
+            and not (_PLAIN_FOLLOWERS[array[at], array[at + 1]] | _is_selector(array, at)).all()
+        ):
             return False
     return controls == 2 * chunk.rows
 

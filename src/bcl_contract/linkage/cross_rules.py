@@ -81,9 +81,7 @@ class TransmissionRules:
     def finish(self) -> dict[str, list[Finding]]:
         """Judge everything seen; gives findings by file id."""
         result: dict[str, list[Finding]] = {file_id: [] for file_id in self._files}
-        facts = {
-            file_id: pl.concat(parts) for file_id, parts in self._keys.items() if parts
-        }
+        facts = {file_id: pl.concat(parts) for file_id, parts in self._keys.items() if parts}
         for file_id, table in facts.items():
             result[file_id] += self._judge_keys(self._interface.files[file_id], table)
         self._judge_parents(facts, result)

@@ -84,8 +84,7 @@ def _findings(
 ) -> list[Finding]:  # fmt: skip
     title = layout.column(column).title_ja
     return [
-        Finding(file, line, title, rule, severity, code)
-        for line in lines["line"].sort().to_list()
+        Finding(file, line, title, rule, severity, code) for line in lines["line"].sort().to_list()
     ]
 
 
@@ -115,9 +114,7 @@ def check_persons(facts: pl.DataFrame, layout: Layout, *, file: str, mode: str) 
     ]  # fmt: skip
 
 
-def check_households(
-    facts: pl.DataFrame, layout: Layout, *, file: str, mode: str
-) -> list[Finding]:
+def check_households(facts: pl.DataFrame, layout: Layout, *, file: str, mode: str) -> list[Finding]:
     """V01-V04 and V10: one head, orders 1..n, the head's name, one address, nobody left out.
 
     A household whose persons all say that the head is unknown (続柄 01) needs no head.

@@ -213,6 +213,4 @@ def load_interface(version: str = "1.0") -> Interface:
         for column in layout.columns:
             if column.code_list is not None and column.code_list not in code_lists:
                 raise ValueError(f"columns.csv: code list {column.code_list} is not defined")
-    return Interface(
-        version=version, files=MappingProxyType(layouts), code_lists=code_lists
-    )
+    return Interface(version=version, files=MappingProxyType(layouts), code_lists=code_lists)

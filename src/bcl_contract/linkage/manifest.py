@@ -117,9 +117,7 @@ class TransmissionManifest(BaseModel):
         return [entry for entry in self.files if entry.file_id == SEAL_IMAGE_FILE_ID]
 
 
-def file_name(
-    municipality_code: str, file_id: str, mode: str, sequence: int, at: datetime
-) -> str:
+def file_name(municipality_code: str, file_id: str, mode: str, sequence: int, at: datetime) -> str:
     """Give a table's file name, e.g. 999997_J01_F_00000001_20261122203000.csv (time in JST)."""
     if not 0 <= sequence <= 99_999_999:
         raise ValueError("sequence out of range")

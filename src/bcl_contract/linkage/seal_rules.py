@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from bcl_contract.linkage.findings import ROW, Finding
+from bcl_contract.linkage.findings import ROW, WARNING, Finding
 from bcl_contract.linkage.layouts import Layout
 from bcl_contract.linkage.manifest import seal_image_name
 from bcl_contract.linkage.table import Chunk
@@ -175,8 +175,8 @@ class SealRules:
             for line, registration, number, current in self._registrations:
                 if current and (registration, number) not in images:
                     result["S01"].append(Finding(
-                        self._files["S01"], line, title, "IMAGE_ROW_MISSING", ROW,
-                        "LINKAGE_SEAL_IMAGE_MISSING",
+                        self._files["S01"], line, title, "IMAGE_ROW_MISSING", WARNING,
+                        "LINKAGE_SEAL_IMAGE_ROW_MISSING",
                     ))  # fmt: skip
         if self._lane == "urgent":
             registered = {registration for _, registration, _, _ in self._registrations}

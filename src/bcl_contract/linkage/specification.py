@@ -112,7 +112,7 @@ def write_specification_html(interface: Interface) -> str:
         f'<!doctype html><html lang="ja"><head><meta charset="utf-8"><title>{title}</title>',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         f"<style>{_STYLE}</style></head><body><h1>{title}</h1>",
-        f"<nav aria-label=\"目次\"><ul>{links}<li><a href=\"#codes\">コード一覧</a></li></ul></nav>",
+        f'<nav aria-label="目次"><ul>{links}<li><a href="#codes">コード一覧</a></li></ul></nav>',
         _RULES,
         *(_layout_section(layout) for layout in files),
         '<h2 id="codes">コード一覧</h2>',
@@ -170,10 +170,13 @@ def _column_row(column: Column) -> str:
 
 def _codes_table(codes: CodeList) -> str:
     kind = "この値だけを使えます" if codes.closed else "団体の対応表で増やせます"
-    rows = "".join(
-        f'<tr><th scope="row"><code>{escape(code)}</code></th><td>{escape(label)}</td></tr>'
-        for code, label in codes.values.items()
-    ) or '<tr><td colspan="2">団体の対応表で定めます</td></tr>'
+    rows = (
+        "".join(
+            f'<tr><th scope="row"><code>{escape(code)}</code></th><td>{escape(label)}</td></tr>'
+            for code, label in codes.values.items()
+        )
+        or '<tr><td colspan="2">団体の対応表で定めます</td></tr>'
+    )
     return (
         f'<table id="codes-{codes.name}"><caption>{codes.name}（{kind}）</caption>'
         f'<thead><tr><th scope="col">コード</th><th scope="col">意味</th></tr></thead>'

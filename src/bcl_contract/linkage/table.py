@@ -390,9 +390,7 @@ def canonical_line(values: Sequence[str | None]) -> bytes:
     return table_lines.quoted(values)
 
 
-def write_rows(
-    target: BinaryIO, layout: Layout, rows: Iterable[Sequence[str | None]]
-) -> int:
+def write_rows(target: BinaryIO, layout: Layout, rows: Iterable[Sequence[str | None]]) -> int:
     """Write a whole table (header and rows) in canonical form; gives the number of rows."""
     writer = CanonicalWriter(target, layout)
     for values in rows:

@@ -200,7 +200,9 @@ def _check_code(
         out.add(unknown, column, "CODE_UNKNOWN", WARNING, "LINKAGE_CODE_UNKNOWN")
 
 
-def _check_digits(view: ColumnsView, column: Column, context: CheckContext, out: _Collector) -> None:
+def _check_digits(
+    view: ColumnsView, column: Column, context: CheckContext, out: _Collector
+) -> None:
     """Check digits, and the town of the row."""
     name = column.name
     if column.type != "N":

@@ -6,25 +6,32 @@ receiver does that), its structure, manifest and digests are.
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from bcl_contract import clock
+from bcl_contract import clock, strict_json
 from bcl_contract.linkage.cross_rules import TransmissionRules
 from bcl_contract.linkage.findings import SEVERITIES, WARNING, fatal
 from bcl_contract.linkage.layouts import Interface, Layout, load_interface
-from bcl_contract.linkage.manifest import parse_file_name
+from bcl_contract.linkage.manifest import LANES, parse_file_name
 from bcl_contract.linkage.package import OpenPackage, PackageFault, PackageLimits, open_package
 from bcl_contract.linkage.seal_rules import MAX_IMAGE_BYTES
 from bcl_contract.linkage.table_check import CheckContext, FileReport, check_file
 from bcl_contract.refusals import Refusal
 
 FINDINGS_IN_JSON = 1000
+READY_NAME = "READY"
+
+_DROPPED_NAME = re.compile(
+    r"(?P<municipality>[0-9]{6})_(?P<file_id>[A-Z][0-9]{2})_(?P<mode>[FD])(?:_[0-9_]+)?\.csv",
+    re.ASCII,
+)
 
 
 @dataclass
@@ -150,9 +157,7 @@ def _check_opened(package: OpenPackage, report: Report) -> None:
     interface = load_interface(manifest.interface_version)
     rules = TransmissionRules(interface, mode=manifest.mode, lane=manifest.lane)
     images = [entry.name for entry in manifest.seal_images]
-    rules.seal.offer_images(
-        images, lambda name: package.read_member(name, limit=MAX_IMAGE_BYTES)
-    )
+    rules.seal.offer_images(images, lambda name: package.read_member(name, limit=MAX_IMAGE_BYTES))
     tables = [
         _Table(
             layout=interface.files[entry.file_id],
@@ -174,32 +179,92 @@ def _check_opened(package: OpenPackage, report: Report) -> None:
 
 
 def _named_table(path: Path, interface: Interface) -> _Table | None:
-    """Make a table of a file whose name follows the interface, else None."""
+    """Make a table of a file whose name says town, file id and mode, else None.
+
+    Both the name inside a transmission and the one a core system writes (no sequence yet).
+    """
+    found = _DROPPED_NAME.fullmatch(path.name)
+    if found is None or found["file_id"] not in interface.files:
+        return None
+    as_of = clock.today()
     parts = parse_file_name(path.name)
-    if parts is None or parts[1] not in interface.files:
-        return None
-    municipality_code, file_id, mode, _, at = parts
-    try:
-        as_of = datetime.strptime(at, "%Y%m%d%H%M%S").replace(tzinfo=clock.JST).date()
-    except ValueError:
-        return None
+    if parts is not None:
+        try:
+            as_of = datetime.strptime(parts[4], "%Y%m%d%H%M%S").replace(tzinfo=clock.JST).date()
+        except ValueError:
+            return None
     context = CheckContext(
-        municipality_code=municipality_code,
-        mode="full" if mode == "F" else "differential",
+        municipality_code=found["municipality"],
+        mode="full" if found["mode"] == "F" else "differential",
         as_of=as_of,
         interface=interface,
         file=path.name,
     )
-    return _Table(interface.files[file_id], path.name, lambda: path.open("rb"), context)
+    return _Table(
+        interface.files[found["file_id"]], path.name, lambda: path.open("rb"), context
+    )
+
+
+@dataclass(frozen=True)
+class _Marker:
+    """What the `READY` marker of a drop folder says about all of it."""
+
+    municipality_code: str
+    mode: str
+    lane: str
+    as_of: date
+    rows: dict[str, int]
+
+
+def _read_marker(folder: Path) -> _Marker | Refusal | None:
+    """Read the `READY` marker a core system writes last; None when there is none."""
+    path = folder / READY_NAME
+    if not path.is_file():
+        return None
+    try:
+        value = strict_json.parse(path.read_bytes())
+    except strict_json.JsonFault as fault:
+        return Refusal("TRANSMISSION_MANIFEST_JSON", {"reason": fault.reason})
+    try:
+        if not isinstance(value, dict):
+            raise TypeError("object")
+        mode, lane = value["mode"], value.get("lane", "main")
+        if mode not in ("full", "differential") or lane not in LANES:
+            raise TypeError("mode")
+        return _Marker(
+            municipality_code=str(value["municipality_code"]),
+            mode=mode,
+            lane=lane,
+            as_of=datetime.fromisoformat(value["as_of"]).astimezone(clock.JST).date(),
+            rows={file["name"]: int(file["rows"]) for file in value["files"]},
+        )
+    except (KeyError, TypeError, ValueError):
+        return Refusal("TRANSMISSION_MANIFEST_FIELDS", {"field": READY_NAME})
+
+
+def _marked(table: _Table, marker: _Marker) -> _Table:
+    """Let the marker decide what the file's name only suggests."""
+    context = replace(
+        table.context,
+        municipality_code=marker.municipality_code,
+        mode=marker.mode,
+        lane=marker.lane,
+        as_of=marker.as_of,
+    )
+    return replace(table, context=context, rows=marker.rows.get(table.name))
 
 
 def _check_folder(folder: Path, report: Report) -> None:
     interface = load_interface()
+    marker = _read_marker(folder)
+    if isinstance(marker, Refusal):
+        report.refusal = marker
+        return
     tables: list[_Table] = []
     for path in sorted(folder.glob("*.csv")):
         table = _named_table(path, interface)
         if table is not None:
-            tables.append(table)
+            tables.append(table if marker is None else _marked(table, marker))
             continue
         unknown = FileReport(file=path.name, file_id="", readable=False)
         unknown.add([fatal(path.name, None, "TRANSMISSION_FILE_NAME")])
@@ -208,8 +273,12 @@ def _check_folder(folder: Path, report: Report) -> None:
         if not report.files:
             report.refusal = Refusal("TRANSMISSION_NOT_FOUND")
         return
-    modes = {table.context.mode for table in tables}
-    rules = TransmissionRules(interface, mode="full" if modes == {"full"} else "differential")
+    full = all(table.context.mode == "full" for table in tables)
+    rules = TransmissionRules(
+        interface,
+        mode="full" if full else "differential",
+        lane=marker.lane if marker else "main",
+    )
     seals = {f"seal/{path.name}": path for path in (folder / "seal").glob("*.png")}
     rules.seal.offer_images(seals, lambda name: _read_limited(seals[name]))
     _check_tables(tables, rules, report)
@@ -243,8 +312,7 @@ def _layout_of(path: Path, interface: Interface, file_id: str | None) -> Layout 
     titles = set(first.decode("utf-8-sig", errors="replace").strip().replace('"', "").split(","))
     best = max(
         interface.files.values(),
-        key=lambda layout: len(titles & {c.title_ja for c in layout.columns})
-        / len(layout.columns),
+        key=lambda layout: len(titles & {c.title_ja for c in layout.columns}) / len(layout.columns),
     )
     shared = len(titles & {column.title_ja for column in best.columns})
     return best if shared * 2 >= len(best.columns) else None

@@ -116,9 +116,7 @@ def not_katakana(view: ColumnsView, column: Column) -> np.ndarray:
             good |= (code >= _WIDE_FIRST) & (code <= _WIDE_LAST)
         return ~good.all(axis=1)
 
-    return _judge_matrix(
-        view, column, suspicious, lambda text: pattern.fullmatch(text) is not None
-    )
+    return _judge_matrix(view, column, suspicious, lambda text: pattern.fullmatch(text) is not None)
 
 
 def not_integer(view: ColumnsView, column: Column) -> np.ndarray:

@@ -170,9 +170,25 @@ def _read_directory(directory: bytes, count: int) -> list[Entry]:
 
 
 def _central_entry(fields: tuple[int, ...], raw_name: bytes, extra: bytes) -> Entry:
-    (_, made_by, _, flags, method, _, _, crc32, packed, inflated, _, _, _, disk, _, attributes, at) = (
-        fields
-    )
+    (
+        _,
+        made_by,
+        _,
+        flags,
+        method,
+        _,
+        _,
+        crc32,
+        packed,
+        inflated,
+        _,
+        _,
+        _,
+        disk,
+        _,
+        attributes,
+        at,
+    ) = fields
     name = _judge_name(raw_name)
     _judge_packing(flags, method)
     mode = attributes >> 16

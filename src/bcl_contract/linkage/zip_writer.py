@@ -54,9 +54,7 @@ class ZipWriter:
         self._target.seek(at)
         self._target.write(self._local(raw, method, crc32=crc32, packed=packed, inflated=inflated))
         self._target.seek(end)
-        self._central.append(
-            self._central_entry(raw, method, (crc32, packed, inflated), at)
-        )
+        self._central.append(self._central_entry(raw, method, (crc32, packed, inflated), at))
         return inflated
 
     def _local(self, name: bytes, method: int, *, crc32: int, packed: int, inflated: int) -> bytes:
@@ -80,14 +78,10 @@ class ZipWriter:
         for entry in self._central:
             length += self._target.write(entry)
         count, end64_at = len(self._central), at + length
-        end64 = struct.pack(
-            "<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, length, at
-        )
+        end64 = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, length, at)
         locator = struct.pack("<4sIQI", b"PK\6\7", 0, end64_at, 1)
         few = min(count, _FULL16)
         end = struct.pack(
             "<4s4H2IH", b"PK\5\6", 0, 0, few, few, min(length, _FULL32), min(at, _FULL32), 0
         )
         self._target.write(end64 + locator + end)
-
-
