@@ -191,10 +191,12 @@ class _Table:
 
     def number(self, key: str, default: float, low: float, high: float) -> float:
         value = self.take(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise ConfigFault(
-                f"設定「{self._title(key)}」は {low}～{high} の数で書いてください。"
-            )
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not low <= value <= high
+        ):
+            raise ConfigFault(f"設定「{self._title(key)}」は {low}～{high} の数で書いてください。")
         return value
 
     def table(self, key: str, *, optional: bool = False) -> _Table:
@@ -240,8 +242,10 @@ def _url(text: str) -> str:
 
 
 def _fingerprints(value: Any) -> tuple[str, ...]:
-    fine = isinstance(value, list) and value and all(
-        isinstance(text, str) and _FINGERPRINT.fullmatch(text) for text in value
+    fine = (
+        isinstance(value, list)
+        and value
+        and all(isinstance(text, str) and _FINGERPRINT.fullmatch(text) for text in value)
     )
     if not fine:
         raise ConfigFault(

@@ -49,9 +49,9 @@ CREATE INDEX IF NOT EXISTS event_item ON event (item_id);
 """
 
 _FACTS = frozenset(
-    "lane mode as_of sender_system files report bundle_id sequence spool_file package_bytes "
-    "package_sha256 upload_url offset failures retry_at refusal_code refusal_detail receipt "
-    "receipt_signature answer settled".split()
+    """lane mode as_of sender_system files report bundle_id sequence spool_file package_bytes
+    package_sha256 upload_url offset failures retry_at refusal_code refusal_detail receipt
+    receipt_signature answer settled""".split()
 )
 
 
@@ -59,8 +59,8 @@ _FACTS = frozenset(
 class Item:
     """One collected folder as the journal knows it.
 
-    `files` are the tables of READY and how many seal images came along; `report` the findings of the check; `answer` BCL's last
-    word; `settled` says that a refusal of BCL has been dealt with.
+    `files` are the tables of READY and how many seal images came along; `report` the findings of
+    the check; `answer` BCL's last word; `settled` says that a rejection has been dealt with.
     """
 
     id: int

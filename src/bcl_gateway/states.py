@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from types import MappingProxyType
 
 
-class ItemState(str, Enum):
+class ItemState(StrEnum):
     """One step behind the other; the word is what the journal stores."""
 
     FOUND = "FOUND"

@@ -1,0 +1,89 @@
+"""`status`: where everything stands, without a single value of the register."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bcl_contract.linkage.manifest import LANES
+from bcl_gateway.config import ENVIRONMENT_TEXTS, GatewayConfig
+from bcl_gateway.journal import Item, Journal
+from bcl_gateway.send import lane_stopped
+from bcl_gateway.states import STATE_TEXTS, ItemState
+
+RECENT_ITEMS = 20
+
+
+def read_status(config: GatewayConfig, journal: Journal) -> dict[str, Any]:
+    """Give counts by state, lanes, waiting folders and the last items, newest first."""
+    counts = journal.counts()
+    return {
+        "environment": config.environment,
+        "municipality_code": config.municipality_code,
+        "counts": {state.value: counts.get(state, 0) for state in ItemState},
+        "lanes": {lane: _lane(journal, lane) for lane in LANES},
+        "unfinished": {name: at.isoformat() for name, at in journal.watched().items()},
+        "spool_files": sum(1 for _ in config.spool_dir.iterdir()),
+        "items": [_item(item) for item in reversed(journal.items()[-RECENT_ITEMS:])],
+    }
+
+
+def _lane(journal: Journal, lane: str) -> dict[str, Any]:
+    numbers = {
+        state: [item.sequence for item in journal.items(state, lane=lane) if item.sequence]
+        for state in (ItemState.LANDED, ItemState.HELD)
+    }
+    return {
+        "last_landed": max(numbers[ItemState.LANDED], default=None),
+        "held": len(numbers[ItemState.HELD]),
+        "waiting": len(
+            journal.items(ItemState.SIGNED, ItemState.SENDING, ItemState.SENT, lane=lane)
+        ),
+        "stopped": lane_stopped(journal, lane),
+    }
+
+
+def _item(item: Item) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "folder": item.folder,
+        "state": item.state.value,
+        "lane": item.lane,
+        "mode": item.mode,
+        "sequence": item.sequence,
+        "bundle_id": item.bundle_id,
+        "rows": item.rows,
+        "package_bytes": item.package_bytes,
+        "package_sha256": item.package_sha256,
+        "acknowledged_bytes": item.offset,
+        "refusal_code": item.refusal_code,
+        "retry_at": item.retry_at.isoformat() if item.retry_at else None,
+        "receipt": item.receipt,
+        "changed_at": item.changed_at.isoformat(),
+    }
+
+
+def status_lines(status: dict[str, Any]) -> list[str]:
+    """The same for people."""
+    environment = ENVIRONMENT_TEXTS[status["environment"]]
+    lines = [f"連携装置（団体 {status['municipality_code']}・{environment}環境）", ""]
+    for state in ItemState:
+        if number := status["counts"][state.value]:
+            lines.append(f"  {STATE_TEXTS[state]}: {number}件")
+    for lane, facts in status["lanes"].items():
+        name = {"main": "通常", "urgent": "緊急"}[lane]
+        landed = facts["last_landed"]
+        text = "まだ反映なし" if landed is None else f"{landed}番まで反映"
+        text += f"、送信待ち・処理待ち {facts['waiting']}件、保留 {facts['held']}件"
+        lines.append(f"系列 {name}: {text}" + ("（停止中）" if facts["stopped"] else ""))
+    for name, since in status["unfinished"].items():
+        lines.append(f"出力中とみられるフォルダー: {name}（{since} から変化なし）")
+    lines += ["", "最近の送信（新しい順）:"]
+    lines += [_item_line(item) for item in status["items"]]
+    return lines
+
+
+def _item_line(item: dict[str, Any]) -> str:
+    text = STATE_TEXTS[ItemState(item["state"])]
+    number = "" if item["sequence"] is None else f" {item['lane']} {item['sequence']}番"
+    code = f" {item['refusal_code']}" if item["refusal_code"] else ""
+    return f"  {item['folder']}{number} {text} {item['rows']}行{code}"
