@@ -71,7 +71,7 @@ def cluster_info(cluster):
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(cluster, django_db_blocker) -> None:
+def django_db_setup(cluster, django_db_blocker) -> Iterator[None]:
     """Point Django (loaded before the cluster existed) at the session's cluster, as bcl_app."""
     from django.conf import settings
     from django.db import connections
@@ -84,6 +84,9 @@ def django_db_setup(cluster, django_db_blocker) -> None:
     place = database.database_settings(fresh)
     settings.DATABASES["default"] |= place
     connections["default"].settings_dict |= place
+    yield
+    with django_db_blocker.unblock():
+        connections.close_all()
 
 
 @pytest.fixture(autouse=True)
@@ -124,24 +127,30 @@ def _truncate_all() -> None:
         connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
 
 
+def _connect(info, role: str) -> psycopg.Connection:
+    # A test that waits for its own other connection must fail, not hang.
+    limits = "-c lock_timeout=10s -c statement_timeout=60s"
+    return psycopg.connect(info.url(role), autocommit=True, options=limits)
+
+
 @pytest.fixture
 def owner_connection(cluster_info) -> Iterator[psycopg.Connection]:
     """A psycopg connection of its own as bcl_owner (autocommit)."""
-    with psycopg.connect(cluster_info.url("bcl_owner"), autocommit=True) as connection:
+    with _connect(cluster_info, "bcl_owner") as connection:
         yield connection
 
 
 @pytest.fixture
 def superuser_connection(cluster_info) -> Iterator[psycopg.Connection]:
     """A psycopg connection of its own as the superuser (autocommit)."""
-    with psycopg.connect(cluster_info.url("bcl_superuser"), autocommit=True) as connection:
+    with _connect(cluster_info, "bcl_superuser") as connection:
         yield connection
 
 
 @pytest.fixture
 def app_connection(cluster_info) -> Iterator[psycopg.Connection]:
     """A psycopg connection of its own as bcl_app (autocommit), beside Django's."""
-    with psycopg.connect(cluster_info.url("bcl_app"), autocommit=True) as connection:
+    with _connect(cluster_info, "bcl_app") as connection:
         yield connection
 
 

@@ -1,4 +1,4 @@
-"""Who is woken after a transmission has landed: one table, app -> task (journey daily-sync, step 9).
+"""Who is woken after a landing: one table, app -> task (journey daily-sync, step 9).
 
 The resident store publishes and calls nobody. A subscriber pulls the changes from its own
 position; the job only says that there is something to pull.

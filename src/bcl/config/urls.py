@@ -6,10 +6,20 @@ import importlib.util
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from bcl.config import health
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("health", health.health),
+    path("metrics", health.numbers),
+]
+urlpatterns += [
     path("wire/", include(f"bcl.{name}.wire.urls"))
     for name in ("linkage", "issuance")
     if importlib.util.find_spec(f"bcl.{name}")
     and importlib.util.find_spec(f"bcl.{name}.wire")
     and importlib.util.find_spec(f"bcl.{name}.wire.urls")
 ]
+
+handler400 = "bcl.config.middleware.bad_request"
+handler404 = "bcl.config.middleware.not_found"
+handler500 = "bcl.config.middleware.server_fault"

@@ -26,7 +26,7 @@ from procrastinate.contrib.django import app as queue_app
 from procrastinate.jobs import Job
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
-from bcl.foundation import clock, log, tenancy
+from bcl.foundation import clock, log, metrics, tenancy
 from bcl.foundation.models import JobKey
 
 logger = log.get(__name__)
@@ -121,8 +121,10 @@ def _call(known: Task, arguments: Mapping[str, Any]) -> None:
     try:
         known.function(**{k: v for k, v in arguments.items() if k != "timestamp"})
     except Exception:
+        metrics.JOBS.labels(known.name, "failed").inc()
         logger.exception("job_failed", task=known.name, municipality_code=code)
         raise
+    metrics.JOBS.labels(known.name, "done").inc()
     logger.info("job_done", task=known.name, municipality_code=code)
 
 

@@ -1,0 +1,97 @@
+"""The wire server: gunicorn with threads, TLS 1.3, client certificates required.
+
+    python -m bcl.config.serve            # or: bcl serve wire
+
+It runs until SIGTERM (running requests finish) and refuses to start on an unsafe database role.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from bcl.config import env
+
+
+class WireServer(BaseApplication):
+    """gunicorn, configured by our settings instead of its own files and arguments."""
+
+    def __init__(self, settings: env.Settings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in gunicorn_options(self._settings).items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        from bcl.config.wsgi import application
+
+        return application
+
+
+def gunicorn_options(settings: env.Settings) -> dict[str, Any]:
+    """gunicorn's options for `settings`. Raises `SettingsError` when a TLS file is missing."""
+    wire = settings.wire
+    files = {
+        "BCL_WIRE_CERTIFICATE_FILE": wire.certificate_file,
+        "BCL_WIRE_PRIVATE_KEY_FILE": wire.private_key_file,
+        "BCL_WIRE_CLIENT_CA_FILE": wire.client_ca_file,
+    }
+    for name, path in files.items():
+        if path is None or not path.is_file():
+            raise env.SettingsError(f"{name} に書かれたファイルが読めません。")
+    return {
+        "bind": f"{wire.host}:{wire.port}",
+        "worker_class": "gthread",
+        "workers": wire.workers,
+        "threads": wire.threads,
+        "timeout": wire.timeout_seconds,
+        "graceful_timeout": 30,
+        "keepalive": 15,
+        "max_requests": 0,
+        "preload_app": True,
+        "certfile": str(wire.certificate_file),
+        "keyfile": str(wire.private_key_file),
+        "ca_certs": str(wire.client_ca_file),
+        "cert_reqs": ssl.CERT_REQUIRED,
+        "ssl_context": _tls_1_3_only,
+        "limit_request_line": 2048,
+        "limit_request_fields": 40,
+        "limit_request_field_size": 4096,
+        "proc_name": "bcl-wire",
+        "accesslog": None,
+        "logconfig_dict": {},
+        "logger_class": "bcl.config.gunicorn_log.JsonLog",
+        # Behind no proxy: what a header says about the caller is never believed.
+        "forwarded_allow_ips": "",
+        "secure_scheme_headers": {},
+    }
+
+
+def _tls_1_3_only(config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    context = default()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def run() -> None:
+    """Serve until SIGTERM. Exit status 2 with one sentence when a setting is wrong."""
+    os.environ.setdefault("BCL_ROLE", "wire")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bcl.config.settings")
+    try:
+        server = WireServer(env.read())
+    except env.SettingsError as wrong:
+        sys.stderr.write(f"{wrong}\n")
+        raise SystemExit(2) from None
+    server.run()
+
+
+if __name__ == "__main__":
+    run()
