@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import itertools
+import importlib.util
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -18,8 +20,6 @@ from django.http import HttpResponse
 from django.test import Client
 
 from bcl_contract import clock
-
-_bundle_numbers = itertools.count(1)
 
 
 def make_certificate(name: str) -> bytes:
@@ -121,10 +121,20 @@ def metadata(**values: str) -> str:
     )
 
 
+@pytest.fixture(autouse=True)
+def _own_receive_area(tmp_path, monkeypatch) -> None:
+    """Every test begins with an empty receive area."""
+    from dataclasses import replace
+
+    from django.conf import settings
+
+    monkeypatch.setattr(settings, "BCL", replace(settings.BCL, receive_dir=tmp_path / "receive"))
+
+
 @pytest.fixture
-def new_bundle_id():
+def new_bundle_id(packages):
     """Makes bundle ids that no other test uses."""
-    return lambda: f"01JTEST{next(_bundle_numbers):019d}"
+    return packages.new_bundle_id
 
 
 @pytest.fixture
@@ -158,3 +168,38 @@ def gateway(town, make_gateway) -> GatewayParty:
 def other_gateway(other_town, make_gateway) -> GatewayParty:
     """The registered gateway of a second town."""
     return make_gateway(other_town)
+
+
+@pytest.fixture(scope="session")
+def packages():
+    """The module `packages.py` beside this file (tests are not importable packages)."""
+    place = Path(__file__).with_name("packages.py")
+    spec = importlib.util.spec_from_file_location("linkage_test_packages", place)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["linkage_test_packages"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def town_days(tmp_path_factory, packages):
+    """Exports of a small synthetic town: full, then one differential a day for three days."""
+    from bcl_sim.core_system.town import Town
+
+    folder = tmp_path_factory.mktemp("core")
+    town = Town.generate(folder / "state", municipality_code="999997", residents=1000, seed=5)
+    exports = [town.export(folder / "out")]
+    for _ in range(3):
+        town.advance(1)
+        exports.append(town.export(folder / "out", mode="differential"))
+    contents = [packages.read_export(export.folder) for export in exports]
+    town.close()
+    return contents
+
+
+@pytest.fixture
+def run_jobs():
+    """Runs everything that is queued, as the worker would."""
+    from bcl.foundation import jobs
+
+    return lambda: jobs.run_pending_now(queues=["linkage", "linkage_urgent"])

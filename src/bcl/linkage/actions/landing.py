@@ -64,7 +64,8 @@ def advance_transmission(
         state = TransmissionState.HELD
     if state in (TransmissionState.LANDED, TransmissionState.REJECTED):
         with tenancy.scope(municipality_code):
-            clear_bytes(get_transmission(transmission_id))
+            transmission = get_transmission(transmission_id)
+        clear_bytes(transmission)
     return state
 
 

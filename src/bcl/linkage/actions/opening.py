@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from django.db import transaction
-
 from bcl.foundation import audit, tenancy
 from bcl.linkage import settings as intake_settings
 from bcl.linkage.actions.move import move_transmission
@@ -146,9 +144,11 @@ def _declared_counts(manifest: TransmissionManifest) -> list[dict[str, str | int
 
 
 def clear_bytes(transmission: Transmission) -> None:
-    """Take the sealed bytes out of the receive area once this transaction has committed."""
-    place = place_of(transmission)
-    transaction.on_commit(lambda: intake_settings.receive_area().remove(place))
+    """Take the sealed bytes out of the receive area; call it after the deciding commit.
+
+    If the process dies in between, `upkeep.clear_receive_area` finds them.
+    """
+    intake_settings.receive_area().remove(place_of(transmission))
 
 
 def lock_lane(municipality_code: str, lane: str) -> Lane:

@@ -54,25 +54,26 @@ def reject_transmission(
         transmission = _find(transmission_id)
         if isinstance(transmission, Refusal):
             return transmission
-        if transmission.state == TransmissionState.HELD:
-            refusal = Refusal("TRANSMISSION_REJECTED_BY_STAFF")
-            transmission.confirmed_at, transmission.confirmed_by = at, by.id
-            move_transmission(
-                transmission, TransmissionState.REJECTED, by=by, at=at, refusal=refusal
-            )
-            clear_bytes(transmission)
-            return transmission
-        if transmission.state != TransmissionState.REJECTED:
+        if transmission.state not in (TransmissionState.HELD, TransmissionState.REJECTED):
             return Refusal("TRANSMISSION_NOT_HELD")
-        transmission.confirmed_at, transmission.confirmed_by = at, by.id
-        transmission.save()
-        audit.record(
-            act="confirm_rejection",
-            by=by,
-            at=at,
-            detail={"transmission": transmission.id.hex, "code": transmission.refusal_code},
-        )
-        return transmission
+        _confirm(transmission, by=by, at=at)
+    clear_bytes(transmission)
+    return transmission
+
+
+def _confirm(transmission: Transmission, *, by: audit.Actor, at: datetime) -> None:
+    transmission.confirmed_at, transmission.confirmed_by = at, by.id
+    if transmission.state == TransmissionState.HELD:
+        refusal = Refusal("TRANSMISSION_REJECTED_BY_STAFF")
+        move_transmission(transmission, TransmissionState.REJECTED, by=by, at=at, refusal=refusal)
+        return
+    transmission.save()
+    audit.record(
+        act="confirm_rejection",
+        by=by,
+        at=at,
+        detail={"transmission": transmission.id.hex, "code": transmission.refusal_code},
+    )
 
 
 def _find(transmission_id: uuid.UUID | str) -> Transmission | Refusal:
