@@ -20,10 +20,12 @@ class TenantField(models.CharField):
         super().__init__(*args, **kwargs)
 
     def db_type(self, connection: Any) -> str:
-        return "char(6)"
+        # The internal name of character(6): Django's bulk insert casts to db_type without its
+        # length, and "char" alone would be one character long.
+        return "bpchar(6)"
 
     def cast_db_type(self, connection: Any) -> str:
-        return "char(6)"
+        return "bpchar(6)"
 
     def deconstruct(self) -> Any:
         name, path, args, kwargs = super().deconstruct()
