@@ -19,15 +19,13 @@ from typing import Literal, get_args
 
 from django.db import transaction
 
-from bcl.foundation import crypto, tenancy
+from bcl.foundation import crypto, log, tenancy
 from bcl.foundation.models import AgencyAuditEntry, AuditEntry
 
 ActorKind = Literal["staff", "terminal", "gateway", "center", "system"]
 
 _ACT = re.compile(r"[a-z][a-z_]{2,63}\Z")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}\Z")
-# Individual numbers (12 digits) and resident record codes (11) must not get in by accident.
-_LONG_NUMBER = re.compile(r"(?<![0-9A-Fa-f])[0-9]{11,12}(?![0-9A-Fa-f])")
 
 
 @dataclass(frozen=True)
@@ -89,10 +87,7 @@ def _checked(
     if at.tzinfo is None:
         raise ValueError("the time of an act must carry its zone")
     for name, value in (detail or {}).items():
-        fits = isinstance(value, int) or (
-            isinstance(value, str) and (value == "" or bool(_WORD.match(value)))
-        )
-        if not fits or _LONG_NUMBER.search(str(value)):
+        if not log.is_harmless(name, value) or value is None or isinstance(value, float):
             raise ValueError(f"audit detail {name!r} must be an id, a code or a count")
     return {
         "act": act, "actor_kind": by.kind, "actor_id": by.id, "at": at,
