@@ -1,0 +1,1 @@
+"""中間DB: the resident store. Others come in through `bcl.resident_store.api`."""

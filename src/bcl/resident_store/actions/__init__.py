@@ -1,0 +1,1 @@
+"""Acts of the resident store: one verb a module."""

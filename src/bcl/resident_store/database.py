@@ -1,0 +1,46 @@
+"""The raw psycopg connection of the open scope, for bulk work that an ORM can't do.
+
+It is Django's own connection, so everything stands in the scope's transaction.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from django.db import connection
+
+from bcl.foundation import tenancy
+
+ADVISORY_LOCK_CLASS = 0x42434C31  # "BCL1": one load at a time per municipality
+
+
+def cursor() -> psycopg.Cursor:
+    """A cursor with server-side parameters inside the open scope. TenancyError without one."""
+    tenancy.require()
+    connection.ensure_connection()
+    return psycopg.Cursor(connection.connection)
+
+
+def streaming_cursor(name: str) -> psycopg.ServerCursor:
+    """A cursor that brings a large answer in pieces; inside the open scope."""
+    tenancy.require()
+    connection.ensure_connection()
+    return psycopg.ServerCursor(connection.connection, name)
+
+
+def lock_town(municipality_code: str) -> None:
+    """Wait until no other load of this municipality is under way, until this ends."""
+    with cursor() as db:
+        db.execute(
+            "SELECT pg_advisory_xact_lock(%s, %s)",
+            [ADVISORY_LOCK_CLASS, int(municipality_code)],
+        )
+
+
+def reserve_ids(sequence: str, count: int) -> list[int]:
+    """Take fresh ids from a sequence (named by this package, never by input)."""
+    with cursor() as db:
+        db.execute(
+            f"SELECT nextval('{sequence}') FROM generate_series(1, %s)",  # noqa: S608
+            [count],
+        )
+        return [row[0] for row in db.fetchall()]

@@ -1,0 +1,135 @@
+"""From the rows of a chunk to what the index keeps about them.
+
+Owns: which columns become which search keys, and the slots of a chunk.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bcl.resident_store import household_facts
+from bcl.resident_store.blind_keys import FOLDS, BlindKeys, column_matrix
+from bcl.resident_store.pages import LATEST, URGENT, Slots
+from bcl_contract.linkage.layouts import Layout
+from bcl_contract.linkage.table import MAX_FIXED_WIDTH, Chunk
+
+PERSON, HOUSEHOLD, NAME, KANA, BORN = "person", "household", "name", "kana", "born"
+HEAD_NAME, CERT_LINK = "head_name", "cert_link"
+_PERSON_COLUMNS = ("addressee_number", "owner_addressee_number")
+_HEAD_NAME_COLUMN = "head_of_household_name"
+_LINK_SEPARATOR = b"\x1f"
+
+
+def search_kind(layout: Layout, column: str) -> str | None:
+    """The kind under which a column's values are searched; None when they aren't.
+
+    Exact columns without a kind of their own are searched under their own name
+    (`seal_registration_number`, `block_id`, …). Addresses are left to the partial-text index.
+    """
+    search = layout.column(column).search
+    if column in _PERSON_COLUMNS and search == "exact":
+        return PERSON
+    if column == "household_number" and search == "exact":
+        return HOUSEHOLD
+    if column == _HEAD_NAME_COLUMN:
+        return HEAD_NAME
+    if search == "exact":
+        return column
+    return {"name": NAME, "kana": KANA, "date": BORN}.get(search)
+
+
+def cert_link_value(issuer_key: str, serial_number: str) -> str:
+    """What the search key of a certificate is made of."""
+    return issuer_key + _LINK_SEPARATOR.decode() + serial_number
+
+
+def slots_of(
+    chunk: Chunk, keys: BlindKeys, *, digests: np.ndarray, records: np.ndarray, urgent: bool
+) -> Slots:
+    """The index of all rows of a chunk."""
+    layout = chunk.layout
+    flags = np.full(chunk.rows, URGENT if urgent else 0, dtype=np.uint8)
+    if layout.has("latest"):
+        flags |= np.where(chunk.fixed("latest", 1) == b"1", LATEST, 0).astype(np.uint8)
+    else:
+        flags |= np.uint8(LATEST)
+    facts = np.zeros(chunk.rows, dtype=np.uint64)
+    if layout.file_id == household_facts.RESIDENTS_FILE:
+        facts = household_facts.pack(chunk, keys) ^ keys.pads(digests)
+    return Slots(
+        digests=digests,
+        records=records,
+        persons=_subject_keys(chunk, keys, "addressee_number", PERSON),
+        households=_subject_keys(chunk, keys, "household_number", HOUSEHOLD),
+        facts=facts,
+        flags=flags,
+    )
+
+
+def _subject_keys(chunk: Chunk, keys: BlindKeys, column: str, kind: str) -> np.ndarray:
+    if not chunk.layout.has(column):
+        return np.zeros(chunk.rows, dtype=np.int64)
+    messages, lengths = column_matrix(chunk, column)
+    return np.where(lengths > 0, keys.search_keys(kind, messages, lengths), 0)
+
+
+def search_entries(
+    chunk: Chunk, keys: BlindKeys, kept: np.ndarray, record_ids: np.ndarray, slots: Slots
+) -> tuple[np.ndarray, np.ndarray]:
+    """All search entries of the kept rows: keys int64 (m) and record ids int64 (m).
+
+    `kept` int64 are rows of the chunk, `record_ids` and `slots` theirs, in the same order.
+    """
+    found: dict[str, list[np.ndarray]] = {PERSON: [slots.persons], HOUSEHOLD: [slots.households]}
+    filled = chunk.filled_columns()
+    for column in chunk.layout.columns:
+        kind = search_kind(chunk.layout, column.name)
+        if kind is None or not filled[column.position - 1]:
+            continue
+        if kind not in (PERSON, HOUSEHOLD):
+            found.setdefault(kind, []).append(_column_keys(chunk, keys, column.name, kind, kept))
+        elif column.name not in ("addressee_number", "household_number"):
+            found[kind].append(_column_keys(chunk, keys, column.name, kind, kept))
+    if chunk.layout.has("issuer_key"):
+        found[CERT_LINK] = [_link_keys(chunk, keys, kept)]
+    all_keys, all_ids = [], []
+    for columns in found.values():
+        for place, column_keys in enumerate(columns):
+            fresh = column_keys != 0
+            for earlier in columns[:place]:  # the same name in two columns is one entry
+                fresh &= column_keys != earlier
+            all_keys.append(column_keys[fresh])
+            all_ids.append(record_ids[fresh])
+    return np.concatenate(all_keys), np.concatenate(all_ids)
+
+
+def _column_keys(
+    chunk: Chunk, keys: BlindKeys, column: str, kind: str, kept: np.ndarray
+) -> np.ndarray:
+    """Search keys of one column for the kept rows, 0 where it is empty; int64."""
+    if kind not in FOLDS:
+        messages, lengths = column_matrix(chunk, column)
+        messages, lengths = messages[kept], lengths[kept]
+        return np.where(lengths > 0, keys.search_keys(kind, messages, lengths), 0)
+    lengths = chunk.lengths(column)[kept]
+    result = np.zeros(len(kept), dtype=np.int64)
+    rows = np.flatnonzero(lengths > 0)
+    if len(rows):
+        width = min(MAX_FIXED_WIDTH, int(chunk.lengths(column).max()))
+        values = chunk.fixed(column, width)[kept[rows]].tolist()
+        result[rows] = keys.folded_keys(kind, values)
+    return result
+
+
+def _link_keys(chunk: Chunk, keys: BlindKeys, kept: np.ndarray) -> np.ndarray:
+    """Search keys of issuer and serial together; int64."""
+    pairs = [
+        chunk.value_bytes(row, "issuer_key") + _LINK_SEPARATOR
+        + chunk.value_bytes(row, "serial_number")
+        for row in kept.tolist()
+    ]
+    if not pairs:
+        return np.zeros(0, dtype=np.int64)
+    matrix = np.array(pairs)
+    lengths = np.fromiter(map(len, pairs), dtype=np.int64)
+    return keys.search_keys(CERT_LINK, matrix.view(np.uint8).reshape(len(pairs), -1), lengths)

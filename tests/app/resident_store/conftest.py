@@ -1,0 +1,8 @@
+"""The store's test helpers are importable as `store_world`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
