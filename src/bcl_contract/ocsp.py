@@ -182,10 +182,11 @@ class _Distrust(Exception):
 def _check_signature(
     response: ocsp.OCSPResponse, issuer: x509.Certificate, at: datetime, rules: OcspRules
 ) -> None:
-    signer = _find_signer(response, issuer, at)
+    signer = _find_signer(response, issuer, at, rules)
     if signer is None:
         raise _Distrust("OCSP_WRONG_RESPONDER")
-    if not _is_signed_by(response, signer, rules):
+    content, algorithm = response.tbs_response_bytes, response.signature_hash_algorithm
+    if not _holds(signer, response.signature, content, algorithm, rules):
         raise _Distrust("OCSP_SIGNATURE_WRONG")
 
 
@@ -229,13 +230,13 @@ def _key_bits(cert: x509.Certificate) -> bytes:
 
 
 def _find_signer(
-    response: ocsp.OCSPResponse, issuer: x509.Certificate, at: datetime
+    response: ocsp.OCSPResponse, issuer: x509.Certificate, at: datetime, rules: OcspRules
 ) -> x509.Certificate | None:
     """Find who signed: the issuer itself, or a delegate it certified for just this."""
     for candidate in (issuer, *response.certificates):
         if not _is_named(response, candidate):
             continue
-        if candidate == issuer or _may_answer_for(candidate, issuer, at):
+        if candidate == issuer or _may_answer_for(candidate, issuer, at, rules):
             return candidate
     return None
 
@@ -249,11 +250,14 @@ def _is_named(response: ocsp.OCSPResponse, cert: x509.Certificate) -> bool:
     return cert.subject == response.responder_name
 
 
-def _may_answer_for(delegate: x509.Certificate, issuer: x509.Certificate, at: datetime) -> bool:
+def _may_answer_for(
+    delegate: x509.Certificate, issuer: x509.Certificate, at: datetime, rules: OcspRules
+) -> bool:
     """Require direct issue, id-kp-OCSPSigning and a current period (RFC 6960 4.2.2.2)."""
-    try:
-        delegate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+    if delegate.issuer != issuer.subject:
+        return False
+    algorithm = delegate.signature_hash_algorithm
+    if not _holds(issuer, delegate.signature, delegate.tbs_certificate_bytes, algorithm, rules):
         return False
     if not delegate.not_valid_before_utc <= at <= delegate.not_valid_after_utc:
         return False
@@ -264,23 +268,25 @@ def _may_answer_for(delegate: x509.Certificate, issuer: x509.Certificate, at: da
     return ExtendedKeyUsageOID.OCSP_SIGNING in usage
 
 
-def _is_signed_by(response: ocsp.OCSPResponse, signer: x509.Certificate, rules: OcspRules) -> bool:
-    algorithm = response.signature_hash_algorithm
-    if algorithm is None:
-        return False
-    if algorithm.digest_size < 32 and not rules.weak_hashes_allowed:
+def _holds(
+    signer: x509.Certificate,
+    signature: bytes,
+    content: bytes,
+    algorithm: hashes.HashAlgorithm | None,
+    rules: OcspRules,
+) -> bool:
+    """Check a signature by a certificate's key; weak digests only where the rules allow them."""
+    if algorithm is None or (algorithm.digest_size < 32 and not rules.weak_hashes_allowed):
         return False
     public = signer.public_key()
     try:
         if isinstance(public, rsa.RSAPublicKey):
-            public.verify(
-                response.signature, response.tbs_response_bytes, padding.PKCS1v15(), algorithm
-            )
+            public.verify(signature, content, padding.PKCS1v15(), algorithm)
         elif isinstance(public, ec.EllipticCurvePublicKey):
-            public.verify(response.signature, response.tbs_response_bytes, ec.ECDSA(algorithm))
+            public.verify(signature, content, ec.ECDSA(algorithm))
         else:
             return False
-    except InvalidSignature:
+    except (InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
