@@ -16,8 +16,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bcl_contract import clock
+from bcl_contract.linkage.cross_rules import TransmissionRules
 from bcl_contract.linkage.findings import FATAL, ROW, SEVERITIES, Finding, fatal
-from bcl_contract.linkage.layouts import Interface, UnknownInterfaceVersion, load_interface
+from bcl_contract.linkage.layouts import (
+    Interface,
+    Layout,
+    UnknownInterfaceVersion,
+    load_interface,
+)
+from bcl_contract.linkage.manifest import SEAL_IMAGE_FILE_ID
+from bcl_contract.linkage.seal_rules import MAX_IMAGE_BYTES
 from bcl_contract.linkage.validator import CheckContext, FileReport, check_file
 from bcl_contract.refusals import Refusal
 from bcl_gateway.config import GatewayConfig
@@ -85,41 +93,73 @@ def check_folder(config: GatewayConfig, folder: Path, ready: Ready) -> CheckRepo
     except UnknownInterfaceVersion:
         report.refusal = Refusal("TRANSMISSION_INTERFACE_VERSION")
         return report
-    for file in ready.files:
-        refusal = _check_one(folder, file, ready, interface, report)
-        if refusal is not None:
-            report.refusal = refusal
-            return report
-    if report.counts[FATAL] or report.counts[ROW]:
+    report.refusal = _check_content(folder, ready, interface, report)
+    if report.refusal is None and (report.counts[FATAL] or report.counts[ROW]):
         detail = {"fatal": report.counts[FATAL], "row": report.counts[ROW]}
         report.refusal = Refusal("GATEWAY_CONTENT_INVALID", detail)
     return report
 
 
-def _check_one(
-    folder: Path, file: ReadyFile, ready: Ready, interface: Interface, report: CheckReport
+def _check_content(
+    folder: Path, ready: Ready, interface: Interface, report: CheckReport
 ) -> Refusal | None:
-    """One file: its rules (a table), and its digest. Refuses GATEWAY_DROP_DIGEST."""
-    with open_regular(folder / file.name) as raw:
-        source = _HashingReader(raw)
-        if file.file_id in interface.files:
-            context = CheckContext(
-                municipality_code=ready.municipality_code,
-                lane=ready.lane,
-                mode=ready.mode,
-                as_of=ready.as_of.astimezone(clock.JST).date(),
-                interface=interface,
-                file=file.name,
-            )
-            layout = interface.files[file.file_id]
-            binary: BinaryIO = source  # type: ignore[assignment]
-            found = check_file(layout, binary, context=context, expected_rows=file.rows)
-            report.add_file(found)
-        elif file.file_id != "S02I":
-            report.add(fatal(file.name, None, "LINKAGE_FILE_UNKNOWN"))
-        if source.rest_of_digest() != (file.bytes, file.sha256):
-            return Refusal("GATEWAY_DROP_DIGEST", {"file": file.name})
+    """Every table by itself, then the rules over several rows and files (households, parents).
+
+    Refuses GATEWAY_DROP_DIGEST for a file whose bytes are not those READY speaks of.
+    """
+    rules = TransmissionRules(interface, mode=ready.mode, lane=ready.lane)
+    images = [file.name for file in ready.files if file.file_id == SEAL_IMAGE_FILE_ID]
+    rules.seal.offer_images(images, lambda name: _read_image(folder / name))
+    readable = True
+    for file in ready.files:
+        layout = interface.files.get(file.file_id)
+        with open_regular(folder / file.name) as raw:
+            source = _HashingReader(raw)
+            if layout is not None:
+                found = _check_table(layout, file, ready, rules=rules, source=source)
+                readable = readable and found.readable
+                report.add_file(found)
+            elif file.file_id != SEAL_IMAGE_FILE_ID:
+                report.add(fatal(file.name, None, "LINKAGE_FILE_UNKNOWN"))
+            if source.rest_of_digest() != (file.bytes, file.sha256):
+                return Refusal("GATEWAY_DROP_DIGEST", {"file": file.name})
+    if readable:
+        for findings in rules.finish().values():
+            for finding in findings:
+                report.add(finding)
     return None
+
+
+def _check_table(
+    layout: Layout,
+    file: ReadyFile,
+    ready: Ready,
+    *,
+    rules: TransmissionRules,
+    source: _HashingReader,
+) -> FileReport:
+    context = CheckContext(
+        municipality_code=ready.municipality_code,
+        lane=ready.lane,
+        mode=ready.mode,
+        as_of=ready.as_of.astimezone(clock.JST).date(),
+        interface=load_interface(ready.interface_version),
+        file=file.name,
+    )
+    binary: BinaryIO = source  # type: ignore[assignment]
+    rules.open_table(layout, file=file.name)
+    return check_file(
+        layout,
+        binary,
+        context=context,
+        expected_rows=file.rows,
+        on_chunk=lambda chunk: rules.see(layout, chunk, file=file.name),
+    )
+
+
+def _read_image(path: Path) -> bytes:
+    with open_regular(path) as source:
+        return source.read(MAX_IMAGE_BYTES + 1)
 
 
 class _HashingReader:

@@ -86,7 +86,8 @@ def _folders_in(drop: Path) -> list[Path]:
 
 def _judge(config: GatewayConfig, journal: Journal, folder: Path) -> Refusal | None:
     """None = take it; a refusal with `waiting` = not yet; another refusal = take and return it."""
-    still_for = clock.now() - journal.watch(folder.name, shape_of(folder), clock.now())
+    now = clock.now()
+    still_for = now - journal.watch(folder.name, shape_of(folder), now)
     if still_for < timedelta(seconds=config.settle_seconds):
         return Refusal("GATEWAY_DROP_FILES", {"waiting": 1})
     refusal: Refusal | None

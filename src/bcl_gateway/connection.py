@@ -150,7 +150,7 @@ class WireConnection:
             return
         stream = info["return_value"]
         tls = stream.get_extra_info("ssl_object")
-        der = tls.getpeercert(binary_form=True) if tls else None
+        der = tls.getpeercert(True) if tls else None
         known = (
             der is not None
             and fingerprint_of(x509.load_der_x509_certificate(der))
