@@ -80,7 +80,7 @@ class Chunk:
             has_header=False,
             schema=dict.fromkeys(names, pl.String),
             columns=None if chosen is None else [names.index(n) for n in chosen],
-            empty_string_is_null=True,
+            null_values="",  # quoted empty fields too, unlike empty_string_is_null
         )
 
     @property
@@ -248,9 +248,12 @@ class TableReader(Iterator[Chunk]):
         return TableFault([*self.findings, fatal(self._name, line, code, column=column)])
 
     def _read_header(self) -> None:
-        block = self._next_block(limit=64 << 10)
-        if block.startswith((b"\xff\xfe", b"\xfe\xff")) or block[1:4:2] == b"\0\0":
+        while len(self._carry) < 4 and (more := self._source.read(4 - len(self._carry))):
+            self._carry += more
+        start = self._carry
+        if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start:
             raise self._fail(1, "LINKAGE_UTF16")
+        block = self._next_block(limit=64 << 10)
         if block.startswith(BOM):
             block = block[len(BOM) :]
             self.findings.append(
