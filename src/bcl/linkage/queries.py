@@ -80,7 +80,7 @@ def find_last_landed(lane: str) -> TransmissionSummary | None:
         files=tuple(
             FileCounts(
                 file_id=row["file_id"],
-                declared=row["rows"],
+                declared=row.get("declared", row["rows"]),
                 rows=row["rows"],
                 inserted=row.get("inserted", 0),
                 changed=row.get("changed", 0),

@@ -78,7 +78,7 @@ def make_package(
     for file_id, table in content.tables.items():
         name = file_name(code, file_id, mode, sequence, as_of)
         entry = describe_bytes([table], name=name, file_id=file_id)
-        if rows_more:
+        if rows_more and entry.rows:
             entry = type(entry)(
                 entry.name, entry.file_id, entry.rows + rows_more, entry.bytes, entry.sha256
             )

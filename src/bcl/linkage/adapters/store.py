@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from django.db import transaction
 
 from bcl.foundation import audit
 from bcl.linkage.models import Transmission
 from bcl.linkage.rules import FileCounts, TransmissionSummary, Verdict, VerdictKind
-from bcl_contract.linkage.findings import Finding, TableFault
+from bcl.resident_store import api as store
+from bcl_contract.linkage.findings import FATAL, HOUSEHOLD, ROW, WARNING, Finding, TableFault
 from bcl_contract.linkage.layouts import Layout, load_interface
 from bcl_contract.linkage.package import OpenPackage, PackageFault
 from bcl_contract.refusals import Refusal
@@ -39,28 +40,25 @@ def apply_package(
     by: audit.Actor,
     at: datetime,
 ) -> LoadOutcome:
-    """Run one pass of the store over an open package inside the caller's transaction.
+    """Run one pass of the store over an open package inside the caller's transaction (step 8).
 
     Anything but LAND leaves nothing of the pass in the database.
     """
-    from bcl.resident_store import api as store
+    verdicts: list[Verdict] = []
 
-    seen: list[tuple[Any, Verdict]] = []
-
-    def judge(summary: Any) -> Any:
-        verdict = decide(_summarise(summary, package, transmission))
-        seen.append((summary, verdict))
-        return store.Verdict(verdict.kind.value)
+    def judge(summary: store.LoadSummary) -> store.Verdict:
+        verdicts.append(decide(_summarise(summary, package)))
+        return store.Verdict(verdicts[-1].kind.value)
 
     try:
         with transaction.atomic():
             result = store.apply_files(
                 municipality_code=transmission.municipality_code,
-                transmission_id=str(transmission.id),
+                transmission_id=transmission.id.hex,
                 lane=transmission.lane,
-                sequence=transmission.sequence,
+                sequence=package.manifest.sequence,
                 mode=transmission.mode,
-                as_of=transmission.as_of,
+                as_of=package.manifest.as_of,
                 interface_version=transmission.interface_version,
                 open_files=_tables(package),
                 seal_images=_seal_images(package),
@@ -71,17 +69,14 @@ def apply_package(
     except PackageFault as fault:
         return _broken(fault.as_refusal(), [])
     except TableFault as fault:
-        return _broken(
-            Refusal("TRANSMISSION_CONTENT_INVALID", {"findings": len(fault.findings)}),
-            fault.findings,
-        )
-    summary, verdict = seen[-1]
+        refusal = Refusal("TRANSMISSION_CONTENT_INVALID", {"findings": len(fault.findings)})
+        return _broken(refusal, fault.findings)
     return LoadOutcome(
-        verdict=verdict,
-        counts=[],
-        findings=summary.findings,
-        findings_total=summary.findings_total,
-        load_number=result.load_number if verdict.kind is VerdictKind.LAND else None,
+        verdict=verdicts[-1],
+        counts=_counts(result.summary, package),
+        findings=result.summary.findings,
+        findings_total=sum(result.summary.finding_counts.values()),
+        load_number=result.load_number,
     )
 
 
@@ -101,14 +96,16 @@ def _seal_images(package: OpenPackage) -> Iterator[tuple[str, bytes]]:
         yield entry.name, package.read_member(entry.name)
 
 
-def _summarise(
-    summary: Any, package: OpenPackage, transmission: Transmission
-) -> TransmissionSummary:
-    declared = {entry.file_id: entry.rows for entry in package.manifest.tables}
+def _declared_rows(package: OpenPackage) -> dict[str, int]:
+    return {entry.file_id: entry.rows for entry in package.manifest.tables}
+
+
+def _summarise(summary: store.LoadSummary, package: OpenPackage) -> TransmissionSummary:
+    declared = _declared_rows(package)
     return TransmissionSummary(
-        lane=transmission.lane,
-        mode=transmission.mode,
-        as_of=transmission.as_of,
+        lane=summary.lane,
+        mode=summary.mode,
+        as_of=summary.as_of,
         files=tuple(
             FileCounts(
                 file_id=counts.file_id,
@@ -118,7 +115,30 @@ def _summarise(
                 changed=counts.changed,
                 ended=counts.ended,
                 unchanged=counts.unchanged,
+                before=counts.before,
             )
             for counts in summary.files
         ),
+        fatal=summary.count(FATAL),
+        row_errors=summary.count(ROW),
+        household=summary.count(HOUSEHOLD),
+        warnings=summary.count(WARNING),
     )
+
+
+def _counts(summary: store.LoadSummary, package: OpenPackage) -> list[dict[str, str | int]]:
+    """Counts by file for the sender's eyes and for the record."""
+    declared = _declared_rows(package)
+    return [
+        {
+            "file_id": counts.file_id,
+            "declared": declared[counts.file_id],
+            "rows": counts.rows,
+            "inserted": counts.inserted,
+            "changed": counts.changed,
+            "ended": counts.ended,
+            "unchanged": counts.unchanged,
+            "quarantined": counts.quarantined,
+        }
+        for counts in summary.files
+    ]
