@@ -44,7 +44,8 @@ _IMAGE_NAME = re.compile(r"seal/[0-9A-Za-z_-]{1,40}_[0-9]{1,3}\.png", re.ASCII)
 _MODE_LETTERS = {"full": "F", "differential": "D"}
 _SLUG = re.compile(r"[^a-z0-9._-]+")
 
-Sequence8 = Annotated[int, Field(ge=0, le=99_999_999)]
+PreviousSequence = Annotated[int, Field(ge=0, le=99_999_998, strict=True)]
+TransmissionSequence = Annotated[int, Field(ge=1, le=99_999_999, strict=True)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -73,8 +74,8 @@ class TransmissionManifest(BaseModel):
     municipality_code: Annotated[str, Field(pattern=r"^[0-9]{6}$")]
     interface_version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+$")]
     lane: Literal["main", "urgent"]
-    sequence: Annotated[int, Field(ge=1, le=99_999_999)]
-    previous_sequence: Sequence8
+    sequence: TransmissionSequence
+    previous_sequence: PreviousSequence
     mode: Literal["full", "differential"]
     as_of: AwareDatetime
     created_at: AwareDatetime
