@@ -2,16 +2,23 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bcl_cli.help import JapaneseGroup
+from bcl_contract import clock
 from bcl_contract.clock import JST
 from bcl_contract.delivery_center import Scope
 from bcl_contract.refusals import Refusal
+from bcl_sim.jpki.authority import Authority, AuthorityError
 from bcl_sim.jpki.card import SoftwareCard
+from bcl_sim.jpki.card_list import find_listed_card, issue_listed_card
 from bcl_sim.kiosk import Choice, IssuedPaper, Terminal, connect
 from bcl_sim.kiosk import issue as issue_at_kiosk
+
+if TYPE_CHECKING:
+    from bcl_cli.world.places import Places
 
 REFUSED = 3
 STATIONS = {
@@ -57,13 +64,13 @@ def kiosk() -> None:
 )  # fmt: skip
 @click.option("--terminal", default="kiosk-1", show_default=True, help="端末の名前")
 @click.option(
-    "--center", "center_url", required=True, envvar="BCL_CENTER_URL",
-    help="証明書交付センターの宛先（https://…）。環境変数 BCL_CENTER_URL でも指定できます",
+    "--center", "center_url", default=None, envvar="BCL_CENTER_URL",
+    help="証明書交付センターの宛先（https://…）。省くとこの世界のセンター",
 )  # fmt: skip
 @click.option(
-    "--pki", "pki_directory", required=True, envvar="BCL_WORLD_PKI",
+    "--pki", "pki_directory", default=None, envvar="BCL_WORLD_PKI",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="世界の証明書のフォルダー。環境変数 BCL_WORLD_PKI でも指定できます",
+    help="機器の証明書のフォルダー。省くとこの世界のもの",
 )  # fmt: skip
 @click.option(
     "--kiosk-number", default=1, show_default=True, type=click.IntRange(1, 99),
@@ -82,8 +89,8 @@ def issue_command(
     copies: int,
     out: Path,
     terminal: str,
-    center_url: str,
-    pki_directory: Path,
+    center_url: str | None,
+    pki_directory: Path | None,
     kiosk_number: int,
 ) -> None:
     """カードで本人を確かめ、証明書を選び、支払い、PDFを保存します。"""
@@ -95,6 +102,7 @@ def issue_command(
         tax_year=tax_year,
         copies=copies,
     )
+    center_url, pki_directory = center_url or _center_of_world(), pki_directory or _places().pki
     with connect(
         center_url,
         cert=pki_directory / f"kiosk-{kiosk_number}.pem",
@@ -114,6 +122,51 @@ def issue_command(
         click.echo(_refusal_text(paper), err=True)
         sys.exit(REFUSED)
     click.echo(_paper_text(paper))
+
+
+@kiosk.command("card")
+@click.option("--municipality", required=True, help="団体コード（6桁）")
+@click.option("--addressee", required=True, help="宛名番号")
+@click.option(
+    "--pin", prompt="暗証番号（数字4桁）", hide_input=True, help="これから使う暗証番号（数字4桁）"
+)
+@click.option(
+    "--out", required=True, type=click.Path(dir_okay=False, path_type=Path),
+    help="カードのファイルの保存先",
+)  # fmt: skip
+def card_command(municipality: str, addressee: str, pin: str, out: Path) -> None:
+    """模擬の住民一人のカードを作ります（この世界の模擬JPKIが発行します）。"""
+    if not (len(pin) == 4 and pin.isascii() and pin.isdigit()):
+        raise click.UsageError("暗証番号は数字4桁です。")
+    places = _places()
+    try:
+        listed = find_listed_card(
+            places.town(municipality, "core") / "cards.jsonl", addressee_number=addressee
+        )
+        authority = Authority(places.state / "jpki")
+        issue_listed_card(authority, listed, out, pin=pin, at=clock.now())
+    except FileNotFoundError:
+        click.echo("この団体のカード一覧がありません。先に町を作ってください。", err=True)
+        sys.exit(REFUSED)
+    except AuthorityError as error:
+        click.echo(str(error), err=True)
+        sys.exit(REFUSED)
+    click.echo(f"カードを作りました: {out}")
+
+
+def _places() -> "Places":
+    from bcl_cli.world.places import Places
+
+    places = Places.of()
+    if not (places.state / "ports.json").is_file():
+        raise click.UsageError(
+            "動いている世界がありません。bcl world up を先に実行するか、指定を省かないでください。"
+        )
+    return places
+
+
+def _center_of_world() -> str:
+    return f"https://localhost:{_places().ports()['center']}"
 
 
 def _refusal_text(refusal: Refusal) -> str:

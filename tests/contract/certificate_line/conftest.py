@@ -65,6 +65,7 @@ class FakeBcl:
     clock: Callable[[], datetime]
     fee_yen: int = FEE
     pdf: bytes = PDF
+    pdf_names_transaction: bool = False
     inquire_refusal: str | None = None
     issue_refusal: str | None = None
     before_answer: Callable[[str], None] = lambda path: None
@@ -153,9 +154,12 @@ class FakeBcl:
         known = self.requests.setdefault(request.transaction_number, digest)
         assert known == digest, "a repetition asked for something else"
         self.states[request.transaction_number] = "SENT"
+        pdf = self.pdf
+        if self.pdf_names_transaction:
+            pdf += request.transaction_number.encode("ascii")
         return wire.IssuedCertificate(
-            pdf=self.pdf,
-            sha256=hashlib.sha256(self.pdf).hexdigest(),
+            pdf=pdf,
+            sha256=hashlib.sha256(pdf).hexdigest(),
             pages=1,
             document_number="D-1",
             data_as_of=self.clock(),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -202,6 +203,22 @@ def test_kiosk__printer_out_of_order__gives_the_money_back(line):
     assert visit(line, card).code == "KIOSK_PRINT_FAILED"
     money = line.journal().money()
     assert money == {"paid_yen": FEE, "printed_yen": 0, "refund_yen": FEE, "open_yen": 0}
+
+
+@pytest.mark.requirement("R-048")
+@pytest.mark.requirement("R-071")
+def test_kiosks__twenty_four_at_once__everybody_gets_their_own_paper(line):
+    line.fake_bcl.pdf_names_transaction = True
+    cards = [line.card()[0] for _ in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        papers = list(pool.map(lambda card: visit(line, card), cards))
+    assert [paper for paper in papers if isinstance(paper, Refusal)] == []
+    assert len({paper.transaction_number for paper in papers}) == 24
+    for paper in papers:
+        content = paper.pdf_path.read_bytes()
+        assert content == line.fake_bcl.pdf + paper.transaction_number.encode()
+    money = line.journal().money()
+    assert (money["paid_yen"], money["printed_yen"]) == (24 * FEE, 24 * FEE)
 
 
 @pytest.mark.requirement("R-045")
