@@ -172,10 +172,18 @@ class Gateway:
                 self._wait(stop)
 
     def resume(self, lane: str) -> list[Item] | Refusal:
-        """Let a lane go on after BCL rejected a transmission: what was held back is renumbered."""
+        """Let a lane go on after a rejection: what was held back is renumbered.
+
+        A package that no longer opens (GATEWAY_SPOOL_DAMAGED) is given up.
+        """
         keys = self._begin_with_keys()
         if isinstance(keys, Refusal):
             return keys
+        for item in self.journal.items(ItemState.SIGNED, ItemState.SENDING, lane=lane):
+            if item.refusal_code == "GATEWAY_SPOOL_DAMAGED":
+                self.journal.move(
+                    item, ItemState.REJECTED, at=clock.now(), note="given up", settled=True
+                )
         done: list[Item] = []
         for item in self.journal.items(ItemState.SIGNED, lane=lane):
             number = self.journal.free_number(

@@ -56,12 +56,15 @@ def send_due(out: Outbound, *, patience_seconds: float = 0.0) -> Sent:
     """Upload what may go and fetch the answers to what went.
 
     A broken line is tried again, with growing waits, for `patience_seconds`; after that the
-    journal keeps the time of the next attempt. Nothing is lost either way.
+    journal keeps the time of the next attempt. Nothing is lost either way. With patience (a
+    person asks) the first attempt is made at once, whenever the next one was planned.
     """
     ends_at = out.seams.monotonic() + patience_seconds
     total = Sent()
+    at_once = patience_seconds > 0
     while True:
-        round_ = _one_round(out)
+        round_ = _one_round(out, at_once=at_once)
+        at_once = False
         total = Sent(
             total.uploaded + round_.uploaded,
             total.judged + round_.judged,
@@ -84,7 +87,7 @@ def _is_final(refusal: Refusal | None) -> bool:
     )
 
 
-def _one_round(out: Outbound) -> Sent:
+def _one_round(out: Outbound, *, at_once: bool) -> Sent:
     """Every item that is due gets one attempt: answers first, they may free the next upload."""
     uploaded: list[Item] = []
     judged: list[Item] = []
@@ -92,10 +95,10 @@ def _one_round(out: Outbound) -> Sent:
     try:
         with WireConnection(out.config) as line:
             for step, done in ((_fetch_answer, judged), (_upload, uploaded)):
-                for item in _due(out, fetching=step is _fetch_answer):
+                for item in _due(out, fetching=step is _fetch_answer, at_once=at_once):
                     after, problem = _attempt(out, line, item, step)
                     refusal = problem or refusal
-                    if after.state is not item.state:
+                    if problem is None and after.state is not item.state:
                         done.append(after)
     except ServerRefuses as no:
         refusal = no.refusal
@@ -104,17 +107,20 @@ def _one_round(out: Outbound) -> Sent:
         refusal = Refusal("GATEWAY_LANE_STOPPED")
     waiting = out.journal.items(ItemState.SENDING, ItemState.SENT)
     waiting += [i for i in out.journal.items(ItemState.SIGNED) if i.lane not in stopped]
+    for item in waiting:
+        if refusal is None and item.refusal_code:
+            refusal = Refusal(item.refusal_code, item.refusal_detail)
     return Sent(tuple(uploaded), tuple(judged), len(waiting), refusal)
 
 
-def _due(out: Outbound, *, fetching: bool) -> list[Item]:
+def _due(out: Outbound, *, fetching: bool, at_once: bool) -> list[Item]:
     """Whose turn it is now: answers of what was sent, or the next upload of each lane."""
     now = clock.now()
     if fetching:
         items = out.journal.items(ItemState.SENT, ItemState.HELD)
     else:
         items = [item for lane in LANES if (item := next_to_upload(out.journal, lane))]
-    return [item for item in items if item.retry_at is None or item.retry_at <= now]
+    return [item for item in items if at_once or item.retry_at is None or item.retry_at <= now]
 
 
 def next_to_upload(journal: Journal, lane: str) -> Item | None:

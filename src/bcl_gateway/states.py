@@ -43,8 +43,9 @@ TRANSITIONS: Mapping[ItemState, frozenset[ItemState]] = MappingProxyType(
         ItemState.COLLECTED: frozenset({ItemState.CHECKED, ItemState.RETURNED}),
         # A file may still be changed by hand between check and sealing: the digest tells.
         ItemState.CHECKED: frozenset({ItemState.SIGNED, ItemState.RETURNED}),
-        ItemState.SIGNED: frozenset({ItemState.SENDING}),
-        ItemState.SENDING: frozenset({ItemState.SENT}),
+        # REJECTED from here: a person gave up a package that no longer opens.
+        ItemState.SIGNED: frozenset({ItemState.SENDING, ItemState.REJECTED}),
+        ItemState.SENDING: frozenset({ItemState.SENT, ItemState.REJECTED}),
         # BCL lost what it had not signed for: it is sent once more.
         ItemState.SENT: frozenset(
             {ItemState.SENDING, ItemState.HELD, ItemState.LANDED, ItemState.REJECTED}

@@ -45,12 +45,16 @@ class Behaviour:
     """What the server does next. `state` is what it says of every complete transmission.
 
     `cut_at` drops the line once when so many bytes of the whole upload have come in;
+    `lose_ack_at` stores the chunk that passes such a mark and drops the line instead of the
+    answer; `call` is called in the middle of a chunk that passes a mark of `call_at`.
     `answers` are (method, status, code) given instead of the real answer, once each.
     """
 
     state: str = "LANDED"
     cut_at: list[int] = field(default_factory=list)
     lose_ack_at: list[int] = field(default_factory=list)
+    call_at: list[int] = field(default_factory=list)
+    call: Callable[[], None] = lambda: None
     answers: list[tuple[str, int, str]] = field(default_factory=list)
     change_receipt: Callable[[dict[str, Any]], None] | None = None
     spoil_signature: bool = False
@@ -67,7 +71,9 @@ class ReferenceServer:
         self.environments: set[str | None] = set()
         self.checksums = 0
         self.receipt_key = Ed25519PrivateKey.generate()
-        self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http = http.server.ThreadingHTTPServer(
+            ("127.0.0.1", 0), type("Handler", (_Handler,), {"own": self})
+        )
         self._http.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -108,138 +114,140 @@ class ReferenceServer:
         return None
 
 
-def _handler(server: ReferenceServer) -> type[http.server.BaseHTTPRequestHandler]:
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 10
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Speaks tus for the server in `own`."""
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
+    own: ReferenceServer
+    protocol_version = "HTTP/1.1"
+    timeout = 10
 
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except (OSError, ssl.SSLError):
-                self.close_connection = True
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
-        def finish(self) -> None:
-            try:
-                super().finish()
-            except (OSError, ValueError):
-                pass
-
-        def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-            self.send_response(status)
-            self.send_header("Tus-Resumable", "1.0.0")
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            if status != 204:
-                self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def _any(self) -> None:
-            server.requests.append((self.command, self.path))
-            server.environments.add(self.headers.get("X-BCL-Environment"))
-            for planned in list(server.behaviour.answers):
-                if planned[0] == self.command:
-                    server.behaviour.answers.remove(planned)
-                    self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                    body = json.dumps({"code": planned[2], "detail": {}}).encode()
-                    self._answer(planned[1], body)
-                    return
-            getattr(self, f"_{self.command.lower()}")()
-
-        do_POST = do_PATCH = do_HEAD = do_GET = do_OPTIONS = _any
-
-        def _options(self) -> None:
-            self._answer(204, Tus_Version="1.0.0")
-
-        def _post(self) -> None:
-            pairs = dict(p.split(" ") for p in self.headers["Upload-Metadata"].split(","))
-            bundle_id = base64.b64decode(pairs["bundle_id"]).decode()
-            name = str(uuid.uuid4())
-            server.uploads[name] = Upload(int(self.headers["Upload-Length"]), bundle_id)
-            self._answer(201, Location=f"/wire/uploads/{name}", Upload_Offset="0")
-
-        def _upload(self) -> Upload | None:
-            found = re.fullmatch(r"/wire/uploads/([0-9a-f-]+)", self.path)
-            return server.uploads.get(found[1]) if found else None
-
-        def _head(self) -> None:
-            upload = self._upload()
-            if upload is None:
-                self._answer(404)
-            else:
-                self._answer(
-                    200, Upload_Offset=str(len(upload.content)), Upload_Length=str(upload.length)
-                )
-
-        def _patch(self) -> None:
-            upload = self._upload()
-            size = int(self.headers["Content-Length"])
-            if upload is None:
-                self.rfile.read(size)
-                self._answer(404)
-                return
-            offset = int(self.headers["Upload-Offset"])
-            body = self._body(len(upload.content), size)
-            if body is None:
-                return
-            algorithm, digest = self.headers["Upload-Checksum"].split(" ")
-            assert algorithm == "sha256"
-            server.checksums += 1
-            if offset != len(upload.content):
-                self._answer(409)
-            elif base64.b64encode(hashlib.sha256(body).digest()).decode() != digest:
-                self._answer(460)
-            else:
-                upload.content += body
-                if self._due(server.behaviour.lose_ack_at, len(upload.content)):
-                    self._drop()
-                else:
-                    self._answer(204, Upload_Offset=str(len(upload.content)))
-
-        def _body(self, offset: int, size: int) -> bytes | None:
-            """The body, or None if the line is to be cut in the middle of it."""
-            body = b""
-            while len(body) < size:
-                part = self.rfile.read(min(4096, size - len(body)))
-                if not part:
-                    return None
-                body += part
-                server.received_bytes += len(part)
-                if self._due(server.behaviour.cut_at, offset + len(body)):
-                    self._drop()
-                    return None
-            return body
-
-        def _due(self, marks: list[int], reached: int) -> bool:
-            due = [mark for mark in marks if mark <= reached]
-            for mark in due:
-                marks.remove(mark)
-            return bool(due)
-
-        def _drop(self) -> None:
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except (OSError, ssl.SSLError):
             self.close_connection = True
-            self.connection.close()
 
-        def _get(self) -> None:
-            found = re.fullmatch(r"/wire/transmissions/([^?]+)(?:\?sha256=([0-9a-f]+))?", self.path)
-            receipt = server.receipt_of(found[1]) if found else None
-            if receipt is None:
-                self._answer(404, b'{"code": "TRANSMISSION_NOT_FOUND"}')
+    def finish(self) -> None:
+        try:
+            super().finish()
+        except (OSError, ValueError):
+            pass
+
+    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Tus-Resumable", "1.0.0")
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _any(self) -> None:
+        self.own.requests.append((self.command, self.path))
+        self.own.environments.add(self.headers.get("X-BCL-Environment"))
+        for planned in list(self.own.behaviour.answers):
+            if planned[0] == self.command:
+                self.own.behaviour.answers.remove(planned)
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = json.dumps({"code": planned[2], "detail": {}}).encode()
+                self._answer(planned[1], body)
                 return
-            if server.behaviour.change_receipt:
-                server.behaviour.change_receipt(receipt)
-            signature = receipts.sign(receipt, server.receipt_key)
-            if server.behaviour.spoil_signature:
-                signature = receipts.sign(receipt, Ed25519PrivateKey.generate())
-            content = {"receipt": receipt, "signature": signature, "state": receipt["state"]}
-            self._answer(200, json.dumps(content | {"findings": []}).encode())
+        getattr(self, f"_{self.command.lower()}")()
 
-    return Handler
+    do_POST = do_PATCH = do_HEAD = do_GET = do_OPTIONS = _any
+
+    def _options(self) -> None:
+        self._answer(204, Tus_Version="1.0.0")
+
+    def _post(self) -> None:
+        pairs = dict(p.split(" ") for p in self.headers["Upload-Metadata"].split(","))
+        bundle_id = base64.b64decode(pairs["bundle_id"]).decode()
+        name = str(uuid.uuid4())
+        self.own.uploads[name] = Upload(int(self.headers["Upload-Length"]), bundle_id)
+        self._answer(201, Location=f"/wire/uploads/{name}", Upload_Offset="0")
+
+    def _upload(self) -> Upload | None:
+        found = re.fullmatch(r"/wire/uploads/([0-9a-f-]+)", self.path)
+        return self.own.uploads.get(found[1]) if found else None
+
+    def _head(self) -> None:
+        upload = self._upload()
+        if upload is None:
+            self._answer(404)
+        else:
+            self._answer(
+                200, Upload_Offset=str(len(upload.content)), Upload_Length=str(upload.length)
+            )
+
+    def _patch(self) -> None:
+        upload = self._upload()
+        size = int(self.headers["Content-Length"])
+        if upload is None:
+            self.rfile.read(size)
+            self._answer(404)
+            return
+        offset = int(self.headers["Upload-Offset"])
+        body = self._body(len(upload.content), size)
+        if body is None:
+            return
+        algorithm, digest = self.headers["Upload-Checksum"].split(" ")
+        assert algorithm == "sha256"
+        self.own.checksums += 1
+        if offset != len(upload.content):
+            self._answer(409)
+        elif base64.b64encode(hashlib.sha256(body).digest()).decode() != digest:
+            self._answer(460)
+        else:
+            upload.content += body
+            if self._due(self.own.behaviour.lose_ack_at, len(upload.content)):
+                self._drop()
+            else:
+                self._answer(204, Upload_Offset=str(len(upload.content)))
+
+    def _body(self, offset: int, size: int) -> bytes | None:
+        """The body, or None if the line is to be cut in the middle of it."""
+        body = b""
+        while len(body) < size:
+            part = self.rfile.read(min(4096, size - len(body)))
+            if not part:
+                return None
+            body += part
+            self.own.received_bytes += len(part)
+            if self._due(self.own.behaviour.call_at, offset + len(body)):
+                self.own.behaviour.call()
+            if self._due(self.own.behaviour.cut_at, offset + len(body)):
+                self._drop()
+                return None
+        return body
+
+    def _due(self, marks: list[int], reached: int) -> bool:
+        due = [mark for mark in marks if mark <= reached]
+        for mark in due:
+            marks.remove(mark)
+        return bool(due)
+
+    def _drop(self) -> None:
+        self.close_connection = True
+        self.connection.close()
+
+    def _get(self) -> None:
+        found = re.fullmatch(r"/wire/transmissions/([^?]+)(?:\?sha256=([0-9a-f]+))?", self.path)
+        receipt = self.own.receipt_of(found[1]) if found else None
+        if receipt is None:
+            self._answer(404, b'{"code": "TRANSMISSION_NOT_FOUND"}')
+            return
+        if self.own.behaviour.change_receipt:
+            self.own.behaviour.change_receipt(receipt)
+        signature = receipts.sign(receipt, self.own.receipt_key)
+        if self.own.behaviour.spoil_signature:
+            signature = receipts.sign(receipt, Ed25519PrivateKey.generate())
+        content = {"receipt": receipt, "signature": signature, "state": receipt["state"]}
+        self._answer(200, json.dumps(content | {"findings": []}).encode())
 
 
 @pytest.fixture(scope="session")
@@ -300,22 +308,32 @@ def settings_of(
 
 
 @pytest.fixture
-def config(pki: WorldPki, server: ReferenceServer, tmp_path: Path) -> GatewayConfig:
-    content = settings_of(pki, tmp_path / "hall", port=server.port, receipt_key=server.receipt_key)
-    return parse_config(content, base=tmp_path)
+def make_settings(
+    pki: WorldPki, server: ReferenceServer, tmp_path: Path
+) -> Callable[..., dict[str, Any]]:
+    """Settings for a gateway that talks to `server`, as the TOML file would hold them."""
+
+    def make(**changes: Any) -> dict[str, Any]:
+        return settings_of(
+            pki, tmp_path / "hall", port=server.port, receipt_key=server.receipt_key, **changes
+        )
+
+    return make
 
 
 @pytest.fixture
 def make_config(
-    pki: WorldPki, server: ReferenceServer, tmp_path: Path
+    make_settings: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> Callable[..., GatewayConfig]:
     def make(**changes: Any) -> GatewayConfig:
-        content = settings_of(
-            pki, tmp_path / "hall", port=server.port, receipt_key=server.receipt_key, **changes
-        )
-        return parse_config(content, base=tmp_path)
+        return parse_config(make_settings(**changes), base=tmp_path)
 
     return make
+
+
+@pytest.fixture
+def config(make_config: Callable[..., GatewayConfig]) -> GatewayConfig:
+    return make_config()
 
 
 @pytest.fixture
