@@ -10,7 +10,6 @@ Every act is signed by a registered member of staff (D31) and opens the municipa
 
 from __future__ import annotations
 
-from bcl.foundation import tenancy
 from bcl.recovery.actions.build import (
     build_export,
     expire_exports,
@@ -19,6 +18,7 @@ from bcl.recovery.actions.build import (
 )
 from bcl.recovery.actions.request import approve_export, read_reason, request_export
 from bcl.recovery.models import RecoveryExport
+from bcl.recovery.queries import find_export, list_exports
 from bcl.recovery.rules import (
     AsOf,
     ExportState,
@@ -44,15 +44,3 @@ __all__ = [
     "request_content",
     "request_export",
 ]
-
-
-def find_export(municipality_code: str, export_id: int) -> RecoveryExport | None:
-    """One export of a municipality, or None."""
-    with tenancy.scope(municipality_code):
-        return RecoveryExport.objects.filter(pk=export_id).first()
-
-
-def list_exports(municipality_code: str, *, newest: int = 50) -> list[RecoveryExport]:
-    """The newest exports of a municipality, newest first."""
-    with tenancy.scope(municipality_code):
-        return list(RecoveryExport.objects.order_by("-pk")[:newest])

@@ -38,6 +38,16 @@ def land(gateway, packages, run_jobs, content, **changes) -> str:
     return bundle_id
 
 
+def with_impossible_birth_date(packages, content):
+    """The content with one wrong row: the first resident is born on 30 February."""
+    header, first, rest = content.tables["J01"].decode().split("\r\n", 2)
+    columns = header.strip('"').split('","')
+    fields = first.strip('"').split('","')
+    fields[columns.index("生年月日")] = "1999-02-30"
+    wrong = "\r\n".join([header, '"' + '","'.join(fields) + '"', rest])
+    return packages.Content({**content.tables, "J01": wrong.encode()}, content.images)
+
+
 @pytest.mark.requirement("R-015")
 @pytest.mark.requirement("R-025")
 def test_full_transmission__lands_with_the_counts_of_its_manifest(
@@ -149,13 +159,7 @@ def test_totals__off_by_one__reject_the_whole_and_leave_the_state(
 def test_row_errors__are_listed_without_their_values(
     gateway, packages, run_jobs, town_days
 ) -> None:
-    table = town_days[0].tables["J01"]
-    header, first, rest = table.split(b"\r\n", 2)
-    columns = header.decode().strip('"').split('","')
-    fields = first.decode().strip('"').split('","')
-    fields[columns.index("生年月日")] = "1999-02-30"
-    broken = "\r\n".join([header.decode(), '"' + '","'.join(fields) + '"', rest.decode()])
-    content = packages.Content({**town_days[0].tables, "J01": broken.encode()}, town_days[0].images)
+    content = with_impossible_birth_date(packages, town_days[0])
     bundle_id = receive(gateway, packages, content)
     run_jobs()
     found = facts(gateway, bundle_id)
@@ -180,13 +184,7 @@ def test_row_errors__where_the_town_holds__land_without_the_rows_after_release(
         effective_from=clock.now(),
         by=staff,
     )
-    table = town_days[0].tables["J01"]
-    header, first, rest = table.split(b"\r\n", 2)
-    spoiled = first.replace(b'"', b'"9', 1)  # a municipality code of seven digits
-    content = packages.Content(
-        {**town_days[0].tables, "J01": b"\r\n".join([header, spoiled, rest])},
-        town_days[0].images,
-    )
+    content = with_impossible_birth_date(packages, town_days[0])
     bundle_id = receive(gateway, packages, content)
     run_jobs()
     found = facts(gateway, bundle_id)
