@@ -84,6 +84,7 @@ def core() -> None:
 )  # fmt: skip
 @_STATE
 def generate(
+    *,
     municipality: str,
     residents: int,
     seed: int,
@@ -121,8 +122,12 @@ def generate(
 @core.command()
 @click.option("--days", type=click.IntRange(1, 400), default=1, show_default=True, help="日数")
 @click.option("--at-least-one-of-each", is_flag=True, help="すべての種類の異動を一度は起こす")
+@click.option(
+    "--correct-share", type=click.FloatRange(0, 1), default=0.0,
+    help="住民のこの割合を一括で職権修正する（例: 0.01）",
+)  # fmt: skip
 @_STATE
-def advance(days: int, at_least_one_of_each: bool, state: Path) -> None:
+def advance(days: int, at_least_one_of_each: bool, correct_share: float, state: Path) -> None:
     """日を進めます（出生・死亡・転入・転出・転居・婚姻など）。"""
     with _opened(state) as town, _bar(days, "日を進めています") as progress:
         counts = town.advance(days, at_least_one_of_each=at_least_one_of_each, progress=progress)
@@ -148,7 +153,7 @@ def advance(days: int, at_least_one_of_each: bool, state: Path) -> None:
 @click.option("--break", "defect", help="わざと壊す種類（試験用）。list で一覧")
 @_STATE
 def export(
-    mode: str, lane: str, out: Path, files: str | None, defect: str | None, state: Path
+    *, mode: str, lane: str, out: Path, files: str | None, defect: str | None, state: Path
 ) -> None:
     """連携ファイルを書き出します。"""
     if defect == "list":

@@ -279,7 +279,7 @@ def _two_holders(table: Table) -> None:
 
 def _shrink(table: Table) -> None:
     homes = sorted({row[table.column("household_number")] for row in table.rows})
-    gone = set(homes[:: 4])
+    gone = set(homes[::4])
     table.rows = [row for row in table.rows if row[table.column("household_number")] not in gone]
 
 

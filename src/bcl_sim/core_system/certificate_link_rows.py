@@ -37,9 +37,12 @@ def card_rows(
     renewed = holder[rng.random(len(holder)) < 0.06]
     town = int(residents["municipality_code"][0]) if len(residents) else 0
     frames = [
-        _cards(rng, traits, residents, holder, 1, (seed, town, today), issuer_key),
-        _cards(rng, traits, residents, renewed, 0, (seed, town, today), issuer_key),
-    ]
+        _cards(
+            rng, traits, residents, holder=persons, ordinal=ordinal,
+            town=(seed, town, today), issuer_key=issuer_key,
+        )
+        for persons, ordinal in ((holder, 1), (renewed, 0))
+    ]  # fmt: skip
     return pl.concat(frames)
 
 
@@ -47,6 +50,7 @@ def _cards(
     rng: np.random.Generator,
     traits: Traits,
     residents: pl.DataFrame,
+    *,
     holder: np.ndarray,
     ordinal: int,
     town: tuple[int, int, int],
@@ -99,10 +103,10 @@ def cards_of(links: pl.DataFrame, residents: pl.DataFrame) -> pl.DataFrame:
 def measure_rows(
     rng: np.random.Generator, traits: Traits, residents: pl.DataFrame, today: int
 ) -> pl.DataFrame:
-    """J04: one household in about 700 is under a protective measure, all its members joined."""
+    """J04: one household in about 300 is under a protective measure, all its members joined."""
     first = residents["entry_order"] == "1"
     heads = np.flatnonzero(first.to_numpy())
-    chosen = np.isin(traits.household, traits.household[heads[rng.random(len(heads)) < 1 / 700]])
+    chosen = np.isin(traits.household, traits.household[heads[rng.random(len(heads)) < 1 / 300]])
     picked = np.flatnonzero(chosen)
     count = len(picked)
     index = pl.Series(picked.astype(np.uint32))

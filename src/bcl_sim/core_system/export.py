@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -153,14 +153,14 @@ def deliver(
 class ExportPlan:
     """Rows to write by file, and the changes an urgent export carries."""
 
-    frames: dict[str, Callable[[], Iterator[pl.DataFrame]]]
+    frames: Mapping[str, Callable[[], Iterator[pl.DataFrame]]]
     urgent_changes: tuple[int, ...] = ()
 
 
 def write_files(
     folder: Path,
     delivery: Delivery,
-    frames: dict[str, Callable[[], Iterator[pl.DataFrame]]],
+    frames: Mapping[str, Callable[[], Iterator[pl.DataFrame]]],
     progress: Callable[[int], None],
 ) -> list[WrittenFile]:
     """All tables and the seal images of S02.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,10 +45,11 @@ class TownPlan:
 
 @dataclass(frozen=True)
 class GeneratedBlock:
-    """Rows of one block by file, and the cards of its residents."""
+    """Rows of one block by file, the cards of its residents, and the current J01 rows alone."""
 
     frames: dict[str, pl.DataFrame]
     cards: pl.DataFrame
+    current: pl.DataFrame
 
 
 def block_sizes(residents: int) -> list[int]:
@@ -58,7 +59,7 @@ def block_sizes(residents: int) -> list[int]:
 
 
 def generate_block(plan: TownPlan, block: int, count: int) -> GeneratedBlock:
-    """All files of block number `block` with `count` living residents."""
+    """The register files (no tax) of block number `block` with `count` living residents."""
     town = int(plan.municipality_code)
     rng = np.random.default_rng(np.random.SeedSequence([plan.seed, town, block]))
     living = _block_plan(plan, block, 0, count, rng)
@@ -74,9 +75,7 @@ def generate_block(plan: TownPlan, block: int, count: int) -> GeneratedBlock:
     frames = {"J01": residents}
     frames |= _register_files(rng, plan, traits, current, residents)
     frames |= _seal_files(rng, plan, traits, current, block)
-    if plan.with_tax:
-        frames |= _tax_files(rng, plan, current)
-    return GeneratedBlock(frames, links.cards_of(frames["J05"], current))
+    return GeneratedBlock(frames, links.cards_of(frames["J05"], current), current)
 
 
 def _block_plan(
@@ -124,13 +123,15 @@ def _seal_files(
     }
 
 
-def _tax_files(
-    rng: np.random.Generator, plan: TownPlan, current: pl.DataFrame
-) -> dict[str, pl.DataFrame]:
-    """The tax year in force and the one before."""
+def tax_years(
+    plan: TownPlan, block: int, current: pl.DataFrame
+) -> Iterator[dict[str, pl.DataFrame]]:
+    """T01–T07 of the tax year in force and of the one before, one year at a time."""
     this_year = tax_year_of(date_of(plan.today))
-    years = [tax_frames(rng, payers_of(current, year), year) for year in (this_year, this_year - 1)]
-    return {file_id: pl.concat([year[file_id] for year in years]) for file_id in years[0]}
+    for year in (this_year, this_year - 1):
+        seed = [plan.seed, int(plan.municipality_code), block, year]
+        rng = np.random.default_rng(np.random.SeedSequence(seed))
+        yield tax_frames(rng, payers_of(current, year), year)
 
 
 def fill_store(store: CoreStore, plan: TownPlan, *, progress: Callable[[int], None]) -> None:
@@ -153,6 +154,9 @@ def fill_store(store: CoreStore, plan: TownPlan, *, progress: Callable[[int], No
             generated = generate_block(plan, block, count)
             for file_id, frame in generated.frames.items():
                 store.add_segment(file_id, frame)
+            for taxes in tax_years(plan, block, generated.current) if plan.with_tax else ():
+                for file_id, frame in taxes.items():
+                    store.add_segment(file_id, frame)
             generated.cards.write_ndjson(cards)
             progress(count)
     store.commit()

@@ -196,9 +196,7 @@ def _draw_person(index: LifeIndex, rng: np.random.Generator, kind: Kind) -> int 
     return int(rng.choice(able))
 
 
-def _with_partner(
-    index: LifeIndex, rng: np.random.Generator, pick: _Pick, chosen: int
-) -> _Pick:
+def _with_partner(index: LifeIndex, rng: np.random.Generator, pick: _Pick, chosen: int) -> _Pick:
     other = "2" if index.frame["sex"][chosen] == "1" else "1"
     close = np.abs(index.age - index.age[chosen]) <= 8
     able = np.flatnonzero(
@@ -221,11 +219,17 @@ class Life:
         self.cards: dict[tuple[str, str], dict[str, str]] = {}
 
     def advance(
-        self, days: int, *, at_least_one_of_each: bool, progress: Callable[[int], None]
+        self,
+        days: int,
+        *,
+        at_least_one_of_each: bool,
+        correct_share: float,
+        progress: Callable[[int], None],
     ) -> dict[str, int]:
         """Live `days` days; gives how many events of each kind happened.
 
-        With `at_least_one_of_each` every kind happens on the first day (if anybody fits).
+        With `at_least_one_of_each` every kind happens on the first day (if anybody fits);
+        `correct_share` of all residents get a corrected entry on the first day.
         """
         counts: Counter[str] = Counter()
         index: LifeIndex | None = None
@@ -234,6 +238,8 @@ class Life:
             small = index is None or len(index.age) <= _FRESH_INDEX_LIMIT
             if index is None or small or number % _INDEX_DAYS == 0:
                 index = build_index(self.store, day)
+            if correct_share and number == 0:
+                counts["一括の職権修正"] += self._correct_many(day, index, correct_share)
             counts += self._live(day, index, at_least_one_of_each and number == 0)
             self.store.set_meta("today", day.isoformat())
             self.store.commit()
@@ -267,6 +273,19 @@ class Life:
         self.cards |= book.cards
         return counts
 
+    def _correct_many(self, day: dt.date, index: LifeIndex, share: float) -> int:
+        """Correct the district code of a share of all residents, as a renumbering would."""
+        rng = np.random.default_rng(np.random.SeedSequence([day.toordinal(), 1]))
+        book = Book(self.store, day, rng)
+        chosen = np.flatnonzero((rng.random(len(index.age)) < share) & index.free)
+        chosen_numbers = index.frame["addressee_number"][chosen].to_list()
+        rows = current_members(self.store.rows_where("J01", "addressee_number", chosen_numbers))
+        for row in rows:
+            people.renumber_district(book, row)
+        index.free[chosen] = False
+        book.close()
+        return len(rows)
+
     def _keep_agenda(self, book: Book, due: list[dict[str, str]]) -> Counter[str]:
         counts: Counter[str] = Counter()
         for entry in due:
@@ -287,9 +306,7 @@ class Life:
         """The notices of 1 June: a new tax year for every resident of 20 and over."""
         total = 0
         for frame in self.store.frames("J01"):
-            current = frame.filter(
-                (pl.col("latest") == "1") & (pl.col("resident_state") == "1")
-            )
+            current = frame.filter((pl.col("latest") == "1") & (pl.col("resident_state") == "1"))
             if current.is_empty():
                 continue
             payers = payers_of(current, day.year)

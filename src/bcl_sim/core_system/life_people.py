@@ -14,7 +14,6 @@ from bcl_sim.core_system.tables import Choice, given_names
 
 _SIBLINGS = {("1", True): ("71", "兄"), ("1", False): ("74", "弟"),
              ("2", True): ("81", "姉"), ("2", False): ("84", "妹")}  # fmt: skip
-_KEPT_BY_SPOUSE = {"20": ("20", "子")}
 
 
 @dataclass
@@ -37,7 +36,8 @@ def address_of(row: Row) -> Row:
 
 
 def _spoken_for(row: Row) -> tuple[str, ...]:
-    return tuple(row[f"relationship_code_{i}"] for i in range(1, 5) if row[f"relationship_code_{i}"])
+    codes = (row[f"relationship_code_{i}"] for i in range(1, 5))
+    return tuple(code for code in codes if code)
 
 
 def _relation(codes: str, written: str) -> dict[str, str]:
@@ -254,8 +254,12 @@ def enter_former_surname(scene: Scene) -> None:
 
 def correct(scene: Scene) -> None:
     """An entry is corrected by authority (職権修正): the district code."""
-    number = int(scene.book.rng.integers(100, 160))
-    scene.book.revise(scene.person, "40", district_code_1=f"G{number}")
+    renumber_district(scene.book, scene.person)
+
+
+def renumber_district(book: Book, person: Row) -> None:
+    """Give a resident another district code."""
+    book.revise(person, "40", district_code_1=f"G{int(book.rng.integers(200, 260))}")
 
 
 def extend_stay(scene: Scene) -> None:
@@ -283,9 +287,7 @@ def naturalize(scene: Scene) -> None:
     book, person = scene.book, scene.person
     table = surnames()
     index = int(table.draw(book.rng, 1)[0])
-    given, given_kana = _given(
-        book, int(person["sex"]), dt.date.fromisoformat(person["born_on"])
-    )
+    given, given_kana = _given(book, int(person["sex"]), dt.date.fromisoformat(person["born_on"]))
     full = f"{table.value('surname', index)}　{given}"
     kana = f"{table.value('kana', index)}　{given_kana}"
     foreign_only = ("nationality_", "article_30", "residence_", "became_foreign", "place_of_res",

@@ -227,7 +227,7 @@ class Register:
         row |= names | columns
         return self.add("J01", row)
 
-    def member(
+    def member(  # noqa: PLR0917
         self, head: Row, name: tuple[str, str, str, str], age: int, sex: int,
         relation: tuple[str, str], order: int, **columns: str,
     ) -> Row:  # fmt: skip

@@ -114,10 +114,12 @@ def _plant_alias(register: Register) -> None:
 def _plant_hard_names(register: Register) -> None:
     for case_id, text, name in (
         ("name_ivs_tsuji", "異体字列のある氏（辻）", ("辻\U000e0102", "甲太", "ツジ", "コウタ")),
-        ("name_ivs_kuzu", "異体字列のある氏（葛）", ("葛\U000e0105山", "乙美", "クズヤマ", "オトミ")),
+        ("name_ivs_kuzu", "異体字列のある氏（葛）",
+         ("葛\U000e0105山", "乙美", "クズヤマ", "オトミ")),
         ("name_ivs_watanabe", "異体字列のある氏（邉）",
          ("渡邉\U000e0118", "丙子", "ワタナベ", "ヘイコ")),
-        ("name_compat_tsuka", "互換漢字のある氏（塚）", ("大\ufa10", "丁一", "オオツカ", "テイイチ")),
+        ("name_compat_tsuka", "互換漢字のある氏（塚）",
+         ("大\ufa10", "丁一", "オオツカ", "テイイチ")),
         ("name_compat_saki", "互換漢字のある氏（﨑）", ("山\ufa11", "戊子", "ヤマザキ", "ボコ")),
         ("name_plane2_yoshi", "第2面の漢字のある氏（𠮷）",
          ("\U00020bb7田", "己郎", "ヨシダ", "キロウ")),

@@ -130,17 +130,23 @@ class _Assembly:
         self.relation[heads] = HEAD
         return numbers
 
-    def join(self, persons: np.ndarray, hosts: np.ndarray, relation: object, lineage: int) -> None:
+    def join(
+        self, persons: np.ndarray, hosts: np.ndarray, relation: np.ndarray | int, lineage: int
+    ) -> None:
         self.household[persons] = self.household[hosts]
         self.relation[persons] = relation
         self.lineage[persons] = lineage
 
 
+def _chance(age: np.ndarray, points: tuple[tuple[int, float], ...]) -> np.ndarray:
+    return np.interp(age, [float(a) for a, _ in points], [share for _, share in points])
+
+
 def _marry(work: _Assembly) -> tuple[np.ndarray, np.ndarray]:
     """Form couples; gives (husbands, wives), each couple a household of its own."""
     rng, age = work.rng, work.age
-    chance_w = np.interp(age, *zip(*_MARRIED_WOMEN, strict=True))
-    chance_m = np.interp(age, *zip(*_MARRIED_MEN, strict=True))
+    chance_w = _chance(age, _MARRIED_WOMEN)
+    chance_m = _chance(age, _MARRIED_MEN)
     chance_m = np.where((work.sex == 1) & (age >= 18), chance_m, 0.0)
     wives = np.flatnonzero((work.sex == 2) & (age >= 18) & (rng.random(len(age)) < chance_w))
     men = np.flatnonzero(chance_m > 0)
@@ -173,7 +179,8 @@ def _place_children(work: _Assembly, wives: np.ndarray) -> None:
     children = work.free(rng.random(len(age)) < at_home)
     wanted = age[children] + np.clip(rng.normal(31, 4, len(children)), 19, 44)
     hosts = attach(rng, wanted=wanted, hosts=age[mothers].astype(float), capacity=4)
-    fitting = (hosts >= 0) & (age[mothers[hosts]] - age[children] >= 15)
+    fitting = hosts >= 0
+    fitting[fitting] = age[mothers[hosts[fitting]]] - age[children[fitting]] >= 15
     work.join(children[fitting], mothers[hosts[fitting]], CHILD, 0)
     orphans = children[~fitting & (age[children] < 18)]
     adults = np.flatnonzero((work.household >= 0) & (age >= 25) & (work.relation == HEAD))
@@ -191,7 +198,8 @@ def _place_old_parents(work: _Assembly, husbands: np.ndarray) -> None:
         hosts=age[husbands].astype(float),
         capacity=1,
     )
-    fitting = (hosts >= 0) & (age[parents] - age[husbands[hosts]] >= 16)
+    fitting = hosts >= 0
+    fitting[fitting] = age[parents[fitting]] - age[husbands[hosts[fitting]]] >= 16
     parents, hosts = parents[fitting], husbands[hosts[fitting]]
     own = rng.random(len(parents)) < 0.8
     male = work.sex[parents] == 1

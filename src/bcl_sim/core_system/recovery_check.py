@@ -107,14 +107,22 @@ def read_lines(stream: BinaryIO, file_id: str) -> Iterator[bytes]:
     """
     layout = layouts()[file_id]
     text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-    reader = csv.reader(text, strict=True)
-    if tuple(next(reader, ())) != layout.titles:
-        raise ValueError(f"{file_id}: header")
-    width = len(layout.titles)
-    for row in reader:
-        if len(row) != width:
-            raise ValueError(f"{file_id}: line {reader.line_num}")
-        yield (",".join('"' + value.replace('"', '""') + '"' for value in row) + "\r\n").encode()
+    try:
+        reader = csv.reader(text, strict=True)
+        if tuple(next(reader, ())) != layout.titles:
+            raise ValueError(f"{file_id}: header")
+        width = len(layout.titles)
+        for row in reader:
+            if len(row) != width:
+                raise ValueError(f"{file_id}: line {reader.line_num}")
+            yield _canonical(row)
+    finally:
+        # The caller closes its own stream.
+        text.detach()
+
+
+def _canonical(row: list[str]) -> bytes:
+    return (",".join('"' + value.replace('"', '""') + '"' for value in row) + "\r\n").encode()
 
 
 def truth_lines(frames: Iterable[pl.DataFrame]) -> Iterator[bytes]:

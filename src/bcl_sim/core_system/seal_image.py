@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from functools import cache
 
 import numpy as np
 
@@ -37,16 +38,23 @@ def draw_seal(seal_registration_number: str, image_number: int, edge: int | None
     """PNG bytes of the imprint, `edge` dots wide: a ring with strokes in it, no two alike."""
     digest = _digest(seal_registration_number, image_number)
     edge = edge or pixels(edge_millimetres(seal_registration_number, image_number))
+    ring, disc, rows, inside = _blank(edge)
+    # An 8 by 8 pattern of strokes stands for the carved characters.
+    bits = np.unpackbits(np.frombuffer(digest[1:9], dtype=np.uint8)).reshape(8, 8)
+    strokes = bits.astype(bool)[rows][:, rows] & inside
+    return write_png(~(ring | (strokes & disc)))
+
+
+@cache
+def _blank(edge: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What all imprints of a size share: ring, disc, pattern row of each dot, stroke grid."""
     y, x = np.ogrid[0:edge, 0:edge]
     middle = (edge - 1) / 2
     distance = np.hypot(x - middle, y - middle) / (edge / 2)
-    # An 8 by 8 pattern of strokes stands for the carved characters.
-    bits = np.unpackbits(np.frombuffer(digest[1:9], dtype=np.uint8)).reshape(8, 8)
-    cell = np.minimum(np.arange(edge) * 8 // edge, 7)
-    inside = (np.arange(edge) * 8 % edge) < edge * 0.7
-    strokes = bits[cell][:, cell].astype(bool) & inside[:, None] & inside[None, :]
-    ink = ((distance > 0.88) & (distance <= 0.99)) | (strokes & (distance < 0.8))
-    return write_png(~ink)
+    rows = np.minimum(np.arange(edge) * 8 // edge, 7)
+    line = (np.arange(edge) * 8 % edge) < edge * 0.7
+    ring = (distance > 0.88) & (distance <= 0.99)
+    return ring, distance < 0.8, rows, line[:, None] & line[None, :]
 
 
 def write_png(white: np.ndarray) -> bytes:
@@ -60,7 +68,7 @@ def write_png(white: np.ndarray) -> bytes:
         (
             _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)),
             _chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1)),
-            _chunk(b"IDAT", zlib.compress(lines.tobytes(), 9)),
+            _chunk(b"IDAT", zlib.compress(lines.tobytes(), 4)),
             _chunk(b"IEND", b""),
         )
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from bcl_sim.core_system.tables import layouts
@@ -94,7 +95,8 @@ class CoreStore:
     def set_meta(self, name: str, value: str) -> None:
         """Remember a value."""
         self._db.execute(
-            "insert into meta values (?, ?) on conflict (name) do update set value = excluded.value",
+            "insert into meta values (?, ?)"
+            " on conflict (name) do update set value = excluded.value",
             (name, value),
         )
 
@@ -272,7 +274,10 @@ class CoreStore:
         rows = self._db.execute(
             "select number, mode, lane, as_of, change, name, files from export order by number"
         )
-        return [ExportRecord(*row[:6], tuple(row[6].split(","))) for row in rows]
+        return [
+            ExportRecord(number, mode, lane, as_of, change, name, tuple(files.split(",")))
+            for number, mode, lane, as_of, change, name, files in rows
+        ]
 
     def urgent_changes(self, until_export: int) -> list[int]:
         """Changes that travelled in the urgent lane up to an export."""
@@ -304,18 +309,13 @@ def patched(
     touched = keys.is_in(changed.implode())
     if not touched.any():
         return frame
-    numbered = frame.with_row_index("position")
-    rows, positions = [], []
+    order = np.arange(len(frame))
+    rows: list[Row] = []
     for position in touched.arg_true():
         row = overlay[keys[position]]
         waiting.pop(keys[position], None)
+        order[position] = -1 if row is None else len(frame) + len(rows)
         if row is not None:
             rows.append(row)
-            positions.append(position)
-    kept = numbered.filter(~touched)
-    if not rows:
-        return kept.drop("position")
-    new = frame_of_rows(file_id, rows).insert_column(
-        0, pl.Series("position", positions, dtype=pl.get_index_type())
-    )
-    return pl.concat([kept, new]).sort("position").drop("position")
+    both = pl.concat([frame, frame_of_rows(file_id, rows)]) if rows else frame
+    return both[pl.Series(order[order >= 0].astype(np.uint32))]

@@ -53,8 +53,7 @@ def read_table(name: str) -> list[dict[str, str]]:
     path = root / "data" / f"{name}.csv"
     if not path.is_file():
         path = root / f"{name}.csv"
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
 @cache

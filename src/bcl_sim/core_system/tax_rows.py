@@ -75,7 +75,7 @@ def assess(rng: np.random.Generator, payers: Payers, tax_year: int) -> Assessmen
     basic = np.full(count, 430_000)
     dependents = np.where(payers.children > 0, 330_000, 0) * (rng.random(count) < 0.3)
     deductions = {203: social, 205: insurance, 213: dependents, 215: basic}
-    deductions[290] = sum(deductions.values())
+    deductions[290] = social + insurance + dependents + basic
     base = np.maximum(total - deductions[290], 0) // 1000 * 1000
     unreported = (rng.random(count) < 0.03) & (total == 0)
     elsewhere = payers.settled > day_number(dt.date(tax_year, 1, 1))
@@ -144,9 +144,12 @@ def tax_frames(rng: np.random.Generator, payers: Payers, tax_year: int) -> dict[
             "decided_on": date_texts(decided),
             "revision_in_progress": constant("0", count),
         }),
-        "T03": _code_rows("T03", "income_code", shared, assessment.income, known, (190, 192)),
-        "T04": _code_rows("T04", "deduction_code", shared, assessment.deductions, known, (290,)),
-        "T05": _code_rows("T05", "tax_amount_code", shared, assessment.amounts, known, (350, 399)),
+        "T03": _code_rows("T03", "income_code", shared, assessment.income,
+                          known=known, always=(190, 192)),
+        "T04": _code_rows("T04", "deduction_code", shared, assessment.deductions,
+                          known=known, always=(290,)),
+        "T05": _code_rows("T05", "tax_amount_code", shared, assessment.amounts,
+                          known=known, always=(350, 399)),
         "T06": _dependent_rows(payers, shared),
         "T07": _payment_rows(rng, assessment, shared, tax_year),
     }  # fmt: skip
@@ -189,6 +192,7 @@ def _code_rows(
     code_name: str,
     shared: Columns,
     values: dict[int, np.ndarray],
+    *,
     known: np.ndarray,
     always: tuple[int, ...],
 ) -> pl.DataFrame:

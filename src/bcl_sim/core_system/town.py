@@ -154,11 +154,19 @@ class Town:
         days: int = 1,
         *,
         at_least_one_of_each: bool = False,
+        correct_share: float = 0.0,
         progress: Callable[[int], None] = _silent,
     ) -> dict[str, int]:
-        """Live some days; gives the number of events by kind (Japanese names)."""
+        """Live some days; gives the number of events by kind (Japanese names).
+
+        `correct_share` of all residents get a corrected entry on the first day, for days with
+        very many changes.
+        """
         return Life(self._store).advance(
-            days, at_least_one_of_each=at_least_one_of_each, progress=progress
+            days,
+            at_least_one_of_each=at_least_one_of_each,
+            correct_share=correct_share,
+            progress=progress,
         )
 
     # --- exports
@@ -300,4 +308,3 @@ def _check_arguments(municipality_code: str, residents: int) -> None:
         raise ValueError("municipality_code")
     if not 200 <= residents <= 2_000_000:
         raise ValueError("residents")
-
