@@ -10,6 +10,7 @@ Step 1 lets the three unassigned code points between the kana (U+3040, 3097, 309
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -93,7 +94,7 @@ def forbidden_values(chunk: Chunk) -> Iterator[tuple[int, str, str]]:
     if not chunk.text.str.contains(_SUSPICIOUS)[0]:
         return
     starts = chunk.offsets.tolist()
-    lines = [chunk.canonical[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+    lines = [chunk.canonical[a:b] for a, b in pairwise(starts)]
     hits = pl.Series(lines, dtype=pl.Binary).cast(pl.String).str.contains(_SUSPICIOUS)
     for row in hits.arg_true().to_list():
         for column in chunk.layout.columns:

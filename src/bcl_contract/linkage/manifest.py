@@ -266,24 +266,29 @@ def read_manifest(data: bytes) -> TransmissionManifest | Refusal:
         value = strict_json.parse(data)
     except strict_json.JsonFault as fault:
         return Refusal("TRANSMISSION_MANIFEST_JSON", {"reason": fault.reason})
-    if not isinstance(value, dict) or not isinstance(value.get("bcl"), dict):
+    own = value.get("bcl") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(own, dict) or "files" in own:
         return _fields_refusal("bcl")
-    own = value["bcl"]
-    if not isinstance(own.get("interface_version"), str):
+    version = own.get("interface_version")
+    if not isinstance(version, str):
         return _fields_refusal("interface_version")
-    if own["interface_version"] not in supported_versions():
+    if version not in supported_versions():
         return Refusal("TRANSMISSION_INTERFACE_VERSION")
-    resources = value.get("resources")
-    if not isinstance(resources, list) or "files" in own:
+    manifest = _build_manifest(own, value.get("resources"))
+    return manifest if isinstance(manifest, Refusal) else _judge_names(manifest) or manifest
+
+
+def _build_manifest(own: dict[str, object], resources: object) -> TransmissionManifest | Refusal:
+    """Put our fields and the resources together; refuses what is not well formed."""
+    if not isinstance(resources, list):
         return _fields_refusal("resources")
     try:
         entries = [_entry_of(resource) for resource in resources]
-        manifest = TransmissionManifest.model_validate(own | {"files": entries})
+        return TransmissionManifest.model_validate(own | {"files": entries})
     except (KeyError, TypeError):
         return _fields_refusal("resources")
     except ValidationError as fault:
         return _fields_refusal(_first_field(fault))
-    return _judge_names(manifest) or manifest
 
 
 def _first_field(fault: ValidationError) -> str:

@@ -244,15 +244,11 @@ def open_package(
     try:
         entries = read_entries(fileobj, limits)
         if MANIFEST_NAME not in entries:
-            return Refusal("TRANSMISSION_MANIFEST_MISSING")
+            raise ZipFault("TRANSMISSION_MANIFEST_MISSING")
         data = _read_whole(fileobj, entries[MANIFEST_NAME], limits.manifest_bytes)
-        refusal = _judge_signature(fileobj, entries, data, verify_key)
-    except ZipFault as fault:
+        _check_signature(fileobj, entries, data, verify_key)
+    except (ZipFault, PackageFault) as fault:
         return Refusal(fault.code)
-    except PackageFault as fault:
-        return fault.as_refusal()
-    if refusal is not None:
-        return refusal
     manifest = read_manifest(data)
     if isinstance(manifest, Refusal):
         return manifest
@@ -265,24 +261,24 @@ def open_package(
     return OpenPackage(fileobj, entries, manifest, data)
 
 
-def _judge_signature(
+def _check_signature(
     source: BinaryIO,
     entries: Mapping[str, Entry],
     data: bytes,
     verify_key: Ed25519PublicKey | None,
-) -> Refusal | None:
+) -> None:
+    """Raise `ZipFault` with the refusal's code when the manifest is not signed by the key."""
     if verify_key is None:
-        return None
+        return
     if SIGNATURE_NAME not in entries:
-        return Refusal("TRANSMISSION_SIGNATURE_MISSING")
+        raise ZipFault("TRANSMISSION_SIGNATURE_MISSING")
     if entries[SIGNATURE_NAME].inflated_bytes != _SIGNATURE_BYTES:
-        return Refusal("TRANSMISSION_SIGNATURE_INVALID")
+        raise ZipFault("TRANSMISSION_SIGNATURE_INVALID")
     signature = _read_whole(source, entries[SIGNATURE_NAME], _SIGNATURE_BYTES)
     try:
         verify_key.verify(signature, data)
     except InvalidSignature:
-        return Refusal("TRANSMISSION_SIGNATURE_INVALID")
-    return None
+        raise ZipFault("TRANSMISSION_SIGNATURE_INVALID") from None
 
 
 def _parts(content: Path | str | bytes | Iterable[bytes]) -> Iterator[bytes]:

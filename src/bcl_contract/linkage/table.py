@@ -41,7 +41,7 @@ def _prefix_masks(width: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Fields:
-    """Where every field lies in `array`: its `opening` and `closing` quote, int32 (rows, columns)."""
+    """Where every field lies in `array`: its quotes, int32 (rows, columns) each."""
 
     array: np.ndarray
     opening: np.ndarray
@@ -182,29 +182,30 @@ def _locate_fields(array: np.ndarray, end: int, columns: int) -> _Fields | None:
     quotes = _quote_positions(array, end)
     if rows == 0 or not len(quotes) or len(quotes) % 2:
         return None
-    if int(np.count_nonzero(body == _CR)) != rows:
-        return None
     opening, closing = quotes[0::2], quotes[1::2]
     escaped = len(opening) != rows * columns
     if escaped:
         doubled = opening[1:] == closing[:-1] + 1
         opening = opening[np.concatenate(([True], ~doubled))]
         closing = closing[np.concatenate((~doubled, [True]))]
-        if len(opening) != rows * columns:
-            return None
-    opening, closing = opening.reshape(rows, columns), closing.reshape(rows, columns)
-    if opening[0, 0] != 0 or closing[-1, -1] + 3 != end:
+    if len(opening) != rows * columns or int(np.count_nonzero(body == _CR)) != rows:
         return None
-    if not (opening[1:, 0] == closing[:-1, -1] + 3).all():
-        return None
-    if not (opening[:, 1:] - closing[:, :-1] == 2).all():
-        return None
-    line_ends = closing[:, -1]
-    if not ((array[line_ends + 1] == _CR) & (array[line_ends + 2] == _LF)).all():
-        return None
-    if not (array.take((closing[:, :-1] + 1).ravel()) == _COMMA).all():
-        return None
-    return _Fields(array, opening, closing, escaped)
+    fields = _Fields(array, opening.reshape(rows, columns), closing.reshape(rows, columns), escaped)
+    return fields if _is_gapless(fields, end) else None
+
+
+def _is_gapless(fields: _Fields, end: int) -> bool:
+    """Whether fields are parted by exactly one comma, rows by exactly one CRLF, to the end."""
+    array, opening, closing = fields.array, fields.opening, fields.closing
+    row_ends = closing[:, -1]
+    return bool(
+        opening[0, 0] == 0
+        and row_ends[-1] + 3 == end
+        and (opening[1:, 0] == row_ends[:-1] + 3).all()
+        and (opening[:, 1:] - closing[:, :-1] == 2).all()
+        and ((array[row_ends + 1] == _CR) & (array[row_ends + 2] == _LF)).all()
+        and (array.take((closing[:, :-1] + 1).ravel()) == _COMMA).all()
+    )
 
 
 def _padded(data: bytes) -> np.ndarray:

@@ -200,9 +200,7 @@ def _named_table(path: Path, interface: Interface) -> _Table | None:
         interface=interface,
         file=path.name,
     )
-    return _Table(
-        interface.files[found["file_id"]], path.name, lambda: path.open("rb"), context
-    )
+    return _Table(interface.files[found["file_id"]], path.name, lambda: path.open("rb"), context)
 
 
 @dataclass(frozen=True)

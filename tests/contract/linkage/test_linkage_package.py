@@ -288,7 +288,7 @@ def build(entries: list[dict], *, prefix=b"", gap=b"", suffix=b"", comment=b"") 
         )  # fmt: skip
         out += e["local_name"] + e["data"] + gap
     start = len(out)
-    for e, offset in zip(entries, offsets):
+    for e, offset in zip(entries, offsets, strict=True):
         at = offset if e["offset"] is None else offsets[e["offset"]]
         central += struct.pack(
             "<4s6H3I5H2I", b"PK\1\2", e["made_by"], 20, e["flags"], e["method"], 0, 33, e["crc"],
@@ -297,9 +297,7 @@ def build(entries: list[dict], *, prefix=b"", gap=b"", suffix=b"", comment=b"") 
         )  # fmt: skip
         central += e["name"] + e["extra"] + e["comment"]
     n = len(entries)
-    end = struct.pack(
-        "<4s4H2IH", b"PK\5\6", 0, 0, n, n, len(central), start, len(comment)
-    )
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, n, n, len(central), start, len(comment))
     return out + central + end + comment + suffix
 
 

@@ -141,9 +141,7 @@ def test_check_file__a_rare_but_legal_value__finds_nothing(sample, changes):
 
 
 def test_check_file__unknown_date_without_written_form__is_a_row_error(sample):
-    report = sample.check(
-        "J01", sample.table("J01", [sample.row("J01", born_on_unknown="1")])
-    )
+    report = sample.check("J01", sample.table("J01", [sample.row("J01", born_on_unknown="1")]))
     assert [(f.rule, f.severity) for f in report.findings] == [("DATE_AS_WRITTEN", "row")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -169,7 +170,7 @@ def test_iter_chunks__any_values__come_back_exactly(rows, chunk_bytes, quoting, 
     values = [[c.value(r, n) for n in names] for c in chunks for r in range(c.rows)]
     assert values == rows
     for chunk in chunks:
-        lines = [chunk.canonical[a:b] for a, b in zip(chunk.offsets, chunk.offsets[1:])]
+        lines = [chunk.canonical[a:b] for a, b in pairwise(chunk.offsets)]
         assert b"".join(lines) == chunk.canonical
         assert all(line.startswith(b'"') and line.endswith(b'"\r\n') for line in lines)
         frame = chunk.frame()
@@ -180,9 +181,7 @@ def test_iter_chunks__any_values__come_back_exactly(rows, chunk_bytes, quoting, 
             assert chunk.fixed(name, 48).tolist() == [v[:48].rstrip(b"\0") for v in column]
             assert chunk.fixed(name, 4).tolist() == [v[:4].rstrip(b"\0") for v in column]
             part = np.arange(0, chunk.rows, 2)
-            assert chunk.fixed(name, 7, part).tolist() == [
-                v[:7].rstrip(b"\0") for v in column[::2]
-            ]
+            assert chunk.fixed(name, 7, part).tolist() == [v[:7].rstrip(b"\0") for v in column[::2]]
 
 
 @settings(max_examples=200, deadline=None)
@@ -197,7 +196,8 @@ def test_iter_chunks__any_bytes__give_rows_or_a_table_fault(data):
         )
     changed = bytes(base)
     try:
-        reader, chunks = read(changed, chunk_bytes=data.draw(st.sampled_from([64, 300, 1 << 16])))
+        chunk_bytes = data.draw(st.sampled_from([64, 300, 1 << 16]))
+        _, chunks = read(changed, chunk_bytes=chunk_bytes)
     except TableFault as fault:
         assert fault.findings[-1].line is not None
         return
@@ -212,7 +212,7 @@ def test_canonical_writer__rows__are_what_the_reader_calls_canonical():
     out = io.BytesIO()
     rows = [["999997", '1"2', None, "", "0", "a,b", "", ""]]
     assert write_rows(out, J07, rows) == 1
-    reader, chunks = read(out.getvalue())
+    _, chunks = read(out.getvalue())
     assert out.getvalue() == J07.header_line + chunks[0].canonical
     assert chunks[0].value(0, "addressee_number") == '1"2'
 

@@ -72,9 +72,7 @@ def test_households__a_sound_family__has_no_finding(check, family):
         ({"p2": {"latest": "0"}}, "V05", {3}),
     ],
 )
-def test_households__a_broken_rule__holds_every_row_concerned(
-    check, family, changes, rule, lines
-):
+def test_households__a_broken_rule__holds_every_row_concerned(check, family, changes, rule, lines):
     found = {(line, severity) for _, line, r, severity in check({"J01": family(**changes)})
              if r == rule}  # fmt: skip
     assert found == {(line, "household") for line in lines}
@@ -166,9 +164,7 @@ def test_parents__person_missing_from_a_full_transmission__is_judged_by_file(
 
 
 def test_parents__no_resident_at_all__every_child_is_an_orphan(check, sample):
-    assert check({"J01": [], "J05": [sample.row("J05")]}) == {
-        ("J05", 2, "PARENT_MISSING", "row")
-    }
+    assert check({"J01": [], "J05": [sample.row("J05")]}) == {("J05", 2, "PARENT_MISSING", "row")}
 
 
 # --- seals -------------------------------------------------------------------------------
@@ -328,9 +324,7 @@ def test_bcl_interface_spec__layouts__stand_in_both_forms(sample, tmp_path):
     for file in machine["files"]:
         layout = sample.interface.files[file["file_id"]]
         assert [c["title_ja"] for c in file["columns"]] == [c.title_ja for c in layout.columns]
-        assert [f["name"] for f in file["schema"]["fields"]] == [
-            c.title_ja for c in layout.columns
-        ]
+        assert [f["name"] for f in file["schema"]["fields"]] == [c.title_ja for c in layout.columns]
         assert all(f">{c.name}<" in page for c in layout.columns)
     assert "http" not in page.replace("http-equiv", "")
     assert run("spec", "--out", str(tmp_path), "--version", "9.9").exit_code == 2

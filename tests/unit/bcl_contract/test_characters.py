@@ -20,7 +20,18 @@ IVS = "\U000e0100"
 
 @pytest.mark.parametrize(
     "text",
-    ["辻" + IVS, "﨑塚隆", "𠮷", "\U0002f9f4", "JOHN O'DOE", "ヴァ・ー", "１番地−２", "㈱", "Ⅲ", ""],
+    [
+        "辻" + IVS,
+        "﨑塚隆",
+        "𠮷",
+        "\U0002f9f4",
+        "JOHN O'DOE",
+        "ヴァ・ー",
+        "１番地−２",
+        "㈱",
+        "Ⅲ",
+        "",
+    ],
 )
 def test_forbidden_character__legal_text__gives_none(text):
     assert forbidden_character(text) is None

@@ -13,7 +13,7 @@ from bcl_contract import clock
 
 
 def test_now__by_default__is_the_machines_time_in_japan():
-    before = datetime.now(UTC)
+    before = datetime.now(UTC)  # noqa: TID251
     now = clock.now()
     assert now.utcoffset() == timedelta(hours=9)
     assert timedelta(0) <= now - before < timedelta(seconds=5)
@@ -47,7 +47,7 @@ def test_clock__offset_of_a_world__is_read_once_from_the_environment(offset, goo
     )
     assert (done.returncode == 0) is good
     if good:
-        ahead = datetime.fromisoformat(done.stdout.strip()) - datetime.now(UTC)
+        ahead = datetime.fromisoformat(done.stdout.strip()) - datetime.now(UTC)  # noqa: TID251
         assert timedelta(hours=23) < ahead < timedelta(hours=25)
     else:
         assert "秒数" in done.stderr
