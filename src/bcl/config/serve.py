@@ -21,18 +21,17 @@ from bcl.config import env
 class WireServer(BaseApplication):
     """gunicorn, configured by our settings instead of its own files and arguments."""
 
-    def __init__(self, settings: env.Settings) -> None:
-        self._settings = settings
+    def __init__(self, application: Any, options: dict[str, Any]) -> None:
+        self._application = application
+        self._options = options
         super().__init__()
 
     def load_config(self) -> None:
-        for name, value in gunicorn_options(self._settings).items():
+        for name, value in self._options.items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        from bcl.config.wsgi import application
-
-        return application
+        return self._application
 
 
 def gunicorn_options(settings: env.Settings) -> dict[str, Any]:
@@ -65,6 +64,7 @@ def gunicorn_options(settings: env.Settings) -> dict[str, Any]:
         "limit_request_fields": 40,
         "limit_request_field_size": 4096,
         "proc_name": "bcl-wire",
+        "control_socket_disable": True,
         "accesslog": None,
         "logconfig_dict": {},
         "logger_class": "bcl.config.gunicorn_log.JsonLog",
@@ -82,15 +82,41 @@ def _tls_1_3_only(config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSL
 
 
 def run() -> None:
-    """Serve until SIGTERM. Exit status 2 with one sentence when a setting is wrong."""
+    """Serve until SIGTERM.
+
+    Stops with one Japanese sentence on standard error instead: exit status 2 when a setting is
+    wrong, 1 when the database would not keep the towns apart, is for another environment, or
+    can't be reached.
+    """
     os.environ.setdefault("BCL_ROLE", "wire")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bcl.config.settings")
     try:
-        server = WireServer(env.read())
+        options = gunicorn_options(env.read())
     except env.SettingsError as wrong:
         sys.stderr.write(f"{wrong}\n")
         raise SystemExit(2) from None
+    server = WireServer(_load_application(), options)
     server.run()
+
+
+def _load_application() -> Any:
+    import django
+    from django.db import DatabaseError
+
+    django.setup(set_prefix=False)
+    from bcl.foundation.environment_guard import WrongEnvironment
+    from bcl.foundation.key_provider import KeyFault
+    from bcl.foundation.tenancy import UnsafeDatabaseRole
+
+    try:
+        from bcl.config.wsgi import application
+    except (UnsafeDatabaseRole, WrongEnvironment, KeyFault) as refused:
+        sys.stderr.write(f"{refused}\n")
+    except DatabaseError:
+        sys.stderr.write("データベースにつながらないか、表がまだ用意されていません。\n")
+    else:
+        return application
+    raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import connection
+from django.urls import get_resolver
 
 from bcl.foundation import environment_guard, keys, tenancy
 
@@ -12,5 +13,7 @@ def assert_ready_to_serve() -> None:
     tenancy.assert_safe_role()
     environment_guard.assert_environment_matches()
     keys.provider().key_id  # noqa: B018 - reading it opens the key file
+    # A door that can't be loaded stops the start, not the first request.
+    get_resolver().url_patterns  # noqa: B018 - reading it imports every door
     # Worker processes are forked from this one and must not share its connection.
     connection.close()

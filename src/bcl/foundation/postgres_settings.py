@@ -19,8 +19,10 @@ class Tuning:
 def server_configuration(tuning: Tuning, *, port: int, socket_dir: Path) -> str:
     """Text of `bcl.conf`, included at the end of postgresql.conf.
 
-    The logging lines keep personal data out of the server's log: a failing statement is neither
-    printed (it may carry values) nor explained by DETAIL (`Key (x)=(value) already exists`).
+    The logging lines keep personal data out of the server's log. An error's own text quotes the
+    value (`invalid input syntax for type integer: "…"`), so errors of statements aren't logged
+    here at all (`log` ranks above `error`): the application logs their type and place. Start-up,
+    recovery, refused connections (FATAL) and crashes (PANIC) are.
     Page images aren't compressed in the WAL: nearly every page holds ciphertext.
     """
     lines = {
@@ -58,6 +60,7 @@ def server_configuration(tuning: Tuning, *, port: int, socket_dir: Path) -> str:
         "log_line_prefix": "'%m [%p] %u@%d '",
         "log_statement": "'none'",
         "log_min_duration_statement": "-1",
+        "log_min_messages": "log",
         "log_min_error_statement": "panic",
         "log_error_verbosity": "terse",
         "log_parameter_max_length": "0",
