@@ -23,6 +23,7 @@ from bcl_contract.refusals import REFUSALS
 from bcl_contract.signed_messages import (
     REQUEST_BYTES,
     SIGNATURE_HEADER,
+    TIME_WINDOW,
     Bytes,
     Message,
     Number,
@@ -49,6 +50,7 @@ __all__ = [
     "RECONCILE_PATH",
     "REQUEST_BYTES",
     "SIGNATURE_HEADER",
+    "TIME_WINDOW",
     "Answer",
     "CertificateOffer",
     "Code",
