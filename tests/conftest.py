@@ -21,12 +21,30 @@ from pathlib import Path
 import psycopg
 import pytest
 
+_PREFIX = "bcl-tests-"
+
+
+def _remove_leftovers() -> None:
+    """Stop and remove clusters of test runs that were killed: their process is gone."""
+    for folder in Path("/tmp").glob(f"{_PREFIX}*"):
+        owner = folder.name.removeprefix(_PREFIX).split("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            from bcl.foundation.postgres import EmbeddedCluster
+
+            EmbeddedCluster(folder / "postgres").destroy()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+_remove_leftovers()
 # Before anything reads the settings: tests never touch a world of this machine.
-_STATE = Path(tempfile.mkdtemp(prefix="bcl-tests-", dir="/tmp"))
+_STATE = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir="/tmp"))
 _STATE.chmod(0o711)
 os.environ |= {
-    "BCL_ENVIRONMENT": "test", "BCL_WORLD": "test", "BCL_STATE_DIR": str(_STATE),
-    "BCL_SHARED_BUFFERS_MB": "128", "BCL_MAX_WAL_SIZE_MB": "1024",
+    "BCL_ENVIRONMENT": "test",
+    "BCL_WORLD": "test",
+    "BCL_STATE_DIR": str(_STATE),
+    "BCL_SHARED_BUFFERS_MB": "128",
+    "BCL_MAX_WAL_SIZE_MB": "1024",
     "BCL_MINIMUM_FREE_MB": "64",
 }
 for _name in ("OWNER", "APP", "AGENCY"):
@@ -55,8 +73,12 @@ def cluster(state_dir: Path) -> Iterator:
     sizes = env.read().cluster
     running = EmbeddedCluster(
         state_dir / "postgres",
-        tuning=Tuning(sizes.shared_buffers_mb, sizes.max_wal_size_mb,
-                      sizes.maintenance_work_mem_mb, sizes.max_connections),
+        tuning=Tuning(
+            sizes.shared_buffers_mb,
+            sizes.max_wal_size_mb,
+            sizes.maintenance_work_mem_mb,
+            sizes.max_connections,
+        ),
     )
     running.ensure_running()
     migrate.run()
@@ -158,7 +180,9 @@ def _register(code: str, name_ja: str) -> str:
     from bcl.municipalities import api as municipalities
 
     municipalities.register_municipality(
-        municipality_code=code, name_ja=name_ja, head_title_ja="市長",
+        municipality_code=code,
+        name_ja=name_ja,
+        head_title_ja="市長",
         mayor_name_ja=f"{name_ja[:-1]} 太郎",
     )
     return code

@@ -25,7 +25,7 @@ class ServiceHours(models.Model):
 
     class Meta:
         verbose_name = "サービス提供時間"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "service", "effective_from"],
                 name="servicehours_one_row_from_a_date",
@@ -34,7 +34,7 @@ class ServiceHours(models.Model):
                 condition=models.Q(opens_at__lt=models.F("closes_at")),
                 name="servicehours_opens_before_it_closes",
             ),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"{self.municipality_code} {self.service} {self.effective_from}"
@@ -53,7 +53,7 @@ class Suspension(models.Model):
 
     class Meta:
         verbose_name = "サービスの停止"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "service", "reason_code"],
                 condition=models.Q(resumed_at__isnull=True),
@@ -65,7 +65,7 @@ class Suspension(models.Model):
                 | models.Q(resumed_at__isnull=False, resumed_by__isnull=False),
                 name="suspension_resumed_at_and_by_together",
             ),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"{self.municipality_code} {self.service} {self.reason_code}"

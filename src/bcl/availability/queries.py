@@ -26,10 +26,12 @@ def is_open(
     with tenancy.scope(municipality_code):
         own = [_hours(row) for row in _rows(municipality_code, service)]
         reasons = list(
-            models.Suspension.objects
-            .filter(municipality_code=municipality_code, service=service.value,
-                    resumed_at=None, suspended_at__lte=at)
-            .values_list("reason_code", flat=True)
+            models.Suspension.objects.filter(
+                municipality_code=municipality_code,
+                service=service.value,
+                resumed_at=None,
+                suspended_at__lte=at,
+            ).values_list("reason_code", flat=True)
         )
     day = at.astimezone(rules.JST).date()
     rows = own if rules.hours_on(day, own) else national_hours(service)
@@ -65,9 +67,11 @@ def national_hours(service: Service) -> tuple[Hours, ...]:
 
 
 def _rows(municipality_code: str, service: Service) -> list[models.ServiceHours]:
-    return list(models.ServiceHours.objects.filter(
-        municipality_code=municipality_code, service=service.value
-    ))
+    return list(
+        models.ServiceHours.objects.filter(
+            municipality_code=municipality_code, service=service.value
+        )
+    )
 
 
 def _hours(row: models.ServiceHours) -> Hours:

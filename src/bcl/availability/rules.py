@@ -60,7 +60,9 @@ def decide_open(
     if f"{local:%m-%d}" in hours.closed_days:
         return Refusal("SERVICE_CLOSED_DAY", {"service": service.value})
     since_midnight = timedelta(
-        hours=local.hour, minutes=local.minute, seconds=local.second,
+        hours=local.hour,
+        minutes=local.minute,
+        seconds=local.second,
         microseconds=local.microsecond,
     )
     if not hours.opens_at <= since_midnight < hours.closes_at:

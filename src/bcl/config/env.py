@@ -52,7 +52,7 @@ class WireServer:
 
 @dataclass(frozen=True)
 class HealthServer:
-    """Plain HTTP on loopback for `/health` and `/metrics`: operators' probes hold no certificate."""
+    """Plain HTTP on loopback for `/health` and `/metrics`: probes hold no certificate."""
 
     host: str = "127.0.0.1"
     port: int = 0

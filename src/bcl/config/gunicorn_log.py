@@ -15,10 +15,10 @@ class JsonLog(GunicornLogger):
 
     def setup(self, cfg: Any) -> None:
         log.configure({"level": "INFO"})
-        self.error_log = logging.getLogger("gunicorn.error")
+        self.error_log = log.standard_logger("gunicorn.error")
         self.error_log.setLevel(logging.INFO)
         self.error_log.propagate = True
-        self.access_log = logging.getLogger("gunicorn.access")
+        self.access_log = log.standard_logger("gunicorn.access")
         self.access_log.setLevel(logging.CRITICAL)
 
     def access(self, *args: Any, **kwargs: Any) -> None:

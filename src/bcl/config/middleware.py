@@ -21,7 +21,8 @@ def refuse(code: str) -> JsonResponse:
     """The JSON answer of a refusal with its HTTP status."""
     refusal = Refusal(code)
     return JsonResponse(
-        refusal.as_json(), status=refusal.text.http_status,
+        refusal.as_json(),
+        status=refusal.text.http_status,
         json_dumps_params={"ensure_ascii": False},
     )
 
@@ -46,7 +47,9 @@ class RequestGuard:
         metrics.REQUESTS.labels(request.method or "", str(response.status_code)).inc()
         if response.status_code >= 500:
             logger.error(
-                "request_failed", method=request.method, status=response.status_code,
+                "request_failed",
+                method=request.method,
+                status=response.status_code,
                 path=request.resolver_match.route if request.resolver_match else "unknown",
             )
         return response

@@ -30,8 +30,11 @@ _OUR_APPS = [
 ]
 INSTALLED_APPS = [
     "procrastinate.contrib.django",
-    *(f"bcl.{name}" for name in _OUR_APPS
-      if importlib.util.find_spec(f"bcl.{name}") and importlib.util.find_spec(f"bcl.{name}.apps")),
+    *(
+        f"bcl.{name}"
+        for name in _OUR_APPS
+        if importlib.util.find_spec(f"bcl.{name}") and importlib.util.find_spec(f"bcl.{name}.apps")
+    ),
 ]
 
 MIDDLEWARE = [

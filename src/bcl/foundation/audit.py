@@ -63,8 +63,7 @@ def record(
     entry = AuditEntry.objects.create(
         municipality_code=municipality_code,
         subject_digest=(
-            None if subject_key is None
-            else crypto.subject_digest(municipality_code, subject_key)
+            None if subject_key is None else crypto.subject_digest(municipality_code, subject_key)
         ),
         **_checked(act, by, at, detail),
     )
@@ -90,6 +89,9 @@ def _checked(
         if not log.is_harmless(name, value) or value is None or isinstance(value, float):
             raise ValueError(f"audit detail {name!r} must be an id, a code or a count")
     return {
-        "act": act, "actor_kind": by.kind, "actor_id": by.id, "at": at,
+        "act": act,
+        "actor_kind": by.kind,
+        "actor_id": by.id,
+        "at": at,
         "detail": dict(detail or {}),
     }

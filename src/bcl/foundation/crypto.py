@@ -39,7 +39,10 @@ def aad(
     same digits as text are told apart as well.
     """
     parts = [
-        municipality_code.encode(), table.encode(), column.encode(), _row_id_bytes(row_id),
+        municipality_code.encode(),
+        table.encode(),
+        column.encode(),
+        _row_id_bytes(row_id),
         key_version.to_bytes(4, "big"),
     ]
     return b"bcl1" + b"".join(struct.pack(">I", len(part)) + part for part in parts)
@@ -54,21 +57,31 @@ def _row_id_bytes(row_id: str | int | bytes) -> bytes:
 
 
 def seal_cell(
-    municipality_code: str, table: str, column: str, row_id: str | int | bytes, clear: bytes,
-    *, purpose: KeyPurpose = KeyPurpose.CELLS,
+    municipality_code: str,
+    table: str,
+    column: str,
+    row_id: str | int | bytes,
+    clear: bytes,
+    *,
+    purpose: KeyPurpose = KeyPurpose.CELLS,
 ) -> bytes:
     """Encrypt `clear` for exactly one place, with the town's current key of `purpose`."""
     key = keys.data_key(municipality_code, purpose)
     nonce = secrets.token_bytes(_NONCE_BYTES)
     place = aad(municipality_code, table, column, row_id, key.version)
-    return _HEAD.pack(_FORMAT, key.version) + nonce + AESGCM(key.secret).encrypt(
-        nonce, clear, place
+    return (
+        _HEAD.pack(_FORMAT, key.version) + nonce + AESGCM(key.secret).encrypt(nonce, clear, place)
     )
 
 
 def open_cell(
-    municipality_code: str, table: str, column: str, row_id: str | int | bytes, sealed: bytes,
-    *, purpose: KeyPurpose = KeyPurpose.CELLS,
+    municipality_code: str,
+    table: str,
+    column: str,
+    row_id: str | int | bytes,
+    sealed: bytes,
+    *,
+    purpose: KeyPurpose = KeyPurpose.CELLS,
 ) -> bytes:
     """Decrypt a value of `seal_cell`. Raises `SealFault` (altered or moved) or `KeyFault`."""
     sealed = bytes(sealed)

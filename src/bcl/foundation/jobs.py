@@ -109,9 +109,7 @@ def _add(app: procrastinate.App, known: Task) -> None:
 
     if known.name in app.tasks:
         return
-    registered = app.task(
-        name=known.name, queue=known.queue, retry=BackOff(known.attempts)
-    )(run)
+    registered = app.task(name=known.name, queue=known.queue, retry=BackOff(known.attempts))(run)
     if known.cron:
         app.periodic(cron=known.cron)(registered)
 
@@ -159,11 +157,16 @@ def defer(
 
 
 def _queue_once(
-    known: Task, municipality_code: str, key: str, in_seconds: int | None,
+    known: Task,
+    municipality_code: str,
+    key: str,
+    in_seconds: int | None,
     ids: Mapping[str, str | int],
 ) -> int | None:
     mark = JobKey(
-        municipality_code=municipality_code, task_name=known.name, idempotency_key=key,
+        municipality_code=municipality_code,
+        task_name=known.name,
+        idempotency_key=key,
         created_at=clock.now(),
     )
     # A plain insert that yields: a rival transaction makes us wait for its outcome.
@@ -178,15 +181,20 @@ def _queue_once(
 
 
 def _queue(
-    known: Task, municipality_code: str | None, queueing_lock: str | None,
-    in_seconds: int | None, ids: Mapping[str, str | int],
+    known: Task,
+    municipality_code: str | None,
+    queueing_lock: str | None,
+    in_seconds: int | None,
+    ids: Mapping[str, str | int],
 ) -> int | None:
     arguments: dict[str, Any] = dict(ids)
     if municipality_code is not None:
         arguments["municipality_code"] = municipality_code
     lock = f"{known.queue}:{municipality_code}" if known.one_at_a_time else None
     deferrer = queue_app.configure_task(
-        known.name, queue=known.queue, lock=lock,
+        known.name,
+        queue=known.queue,
+        lock=lock,
         queueing_lock=f"{known.name}:{queueing_lock}" if queueing_lock else None,
         schedule_in={"seconds": in_seconds} if in_seconds else None,
     )
@@ -218,9 +226,7 @@ def run_pending_now(*, queues: list[str] | None = None, limit: int = 10_000) -> 
         job_id, name, arguments = row
         _call(_tasks[name], arguments if isinstance(arguments, dict) else _parsed(arguments))
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT procrastinate_finish_job_v1(%s, 'succeeded', false)", [job_id]
-            )
+            cursor.execute("SELECT procrastinate_finish_job_v1(%s, 'succeeded', false)", [job_id])
     raise RuntimeError("jobs keep queueing jobs without end")
 
 

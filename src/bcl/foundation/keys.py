@@ -35,8 +35,16 @@ from bcl.foundation.models import DataKey as DataKeyRow
 from bcl.foundation.models import TownKey
 
 __all__ = [
-    "DataKey", "KeyFault", "KeyPurpose", "create_town_keys", "data_key", "data_key_version",
-    "destroy_town_keys", "provider", "rotate_data_key", "rotate_town_key",
+    "DataKey",
+    "KeyFault",
+    "KeyPurpose",
+    "create_town_keys",
+    "data_key",
+    "data_key_version",
+    "destroy_town_keys",
+    "provider",
+    "rotate_data_key",
+    "rotate_town_key",
 ]
 
 _KEY_BYTES = 32
@@ -107,7 +115,8 @@ def data_key_version(municipality_code: str, purpose: KeyPurpose, version: int) 
                 raise KeyFault("this version of the key does not exist")
             town_key = _open_town_key(municipality_code, row.town_key_version)
             secret = open_key(
-                town_key, bytes(row.wrapped_key),
+                town_key,
+                bytes(row.wrapped_key),
                 context=_context(municipality_code, purpose, version),
             )
             _cache.remember_secret(municipality_code, purpose, version, secret)
@@ -130,12 +139,15 @@ def create_town_keys(municipality_code: str, *, at: datetime | None = None) -> N
             town_row = _add_town_key(municipality_code, version=1, at=at)
         town_key = _open_town_key(municipality_code, town_row.version)
         present = set(
-            DataKeyRow.objects.filter(municipality_code=municipality_code)
-            .values_list("purpose", flat=True)
+            DataKeyRow.objects.filter(municipality_code=municipality_code).values_list(
+                "purpose", flat=True
+            )
         )
         for purpose in KeyPurpose:
             if purpose.value not in present:
-                _add_data_key(municipality_code, purpose, 1, town_row.version, town_key, at)
+                _add_data_key(
+                    municipality_code, purpose, 1, under=(town_row.version, town_key), at=at
+                )
 
 
 def rotate_data_key(
@@ -157,7 +169,11 @@ def rotate_data_key(
         version = (last.version if last else 0) + 1
         town_key = _open_town_key(municipality_code, town_row.version)
         _add_data_key(
-            municipality_code, purpose, version, town_row.version, town_key, at or clock.now()
+            municipality_code,
+            purpose,
+            version,
+            under=(town_row.version, town_key),
+            at=at or clock.now(),
         )
         return version
 
@@ -179,7 +195,8 @@ def rotate_town_key(municipality_code: str, *, at: datetime | None = None) -> in
             context = _context(municipality_code, KeyPurpose(row.purpose), row.version)
             clear = open_key(
                 _open_town_key(municipality_code, row.town_key_version),
-                bytes(row.wrapped_key), context=context,
+                bytes(row.wrapped_key),
+                context=context,
             )
             row.wrapped_key = seal_key(new_key, clear, context=context)
             row.town_key_version = new_row.version
@@ -221,22 +238,36 @@ def _add_town_key(municipality_code: str, *, version: int, at: datetime) -> Town
         secrets.token_bytes(_KEY_BYTES), context=_context(municipality_code, None, version)
     )
     return TownKey.objects.create(
-        municipality_code=municipality_code, version=version, wrapped_key=wrapped,
-        provider_key_id=provider().key_id, created_at=at,
+        municipality_code=municipality_code,
+        version=version,
+        wrapped_key=wrapped,
+        provider_key_id=provider().key_id,
+        created_at=at,
     )
 
 
 def _add_data_key(
-    municipality_code: str, purpose: KeyPurpose, version: int,
-    town_key_version: int, town_key: bytes, at: datetime,
+    municipality_code: str,
+    purpose: KeyPurpose,
+    version: int,
+    *,
+    under: tuple[int, bytes],
+    at: datetime,
 ) -> None:
+    """Make a data key, wrapped `under` the town key of this version and content."""
+    town_key_version, town_key = under
     wrapped = seal_key(
-        town_key, secrets.token_bytes(_KEY_BYTES),
+        town_key,
+        secrets.token_bytes(_KEY_BYTES),
         context=_context(municipality_code, purpose, version),
     )
     DataKeyRow.objects.create(
-        municipality_code=municipality_code, purpose=purpose.value, version=version,
-        town_key_version=town_key_version, wrapped_key=wrapped, created_at=at,
+        municipality_code=municipality_code,
+        purpose=purpose.value,
+        version=version,
+        town_key_version=town_key_version,
+        wrapped_key=wrapped,
+        created_at=at,
     )
 
 
@@ -284,9 +315,7 @@ class _KeyCache:
     def secret(self, code: str, purpose: KeyPurpose, version: int) -> bytes | None:
         return self._secrets.get((code, purpose.value, version))
 
-    def remember_secret(
-        self, code: str, purpose: KeyPurpose, version: int, secret: bytes
-    ) -> None:
+    def remember_secret(self, code: str, purpose: KeyPurpose, version: int, secret: bytes) -> None:
         with self._lock:
             if code not in self._unsettled:
                 self._secrets[code, purpose.value, version] = secret

@@ -21,16 +21,72 @@ from typing import Any
 
 from bcl.foundation import clock
 
-ALLOWED_FIELDS = frozenset({
-    "municipality_code", "code", "state", "lane", "sequence", "mode", "rows", "bytes", "seconds",
-    "count", "file", "file_id", "line", "column", "rule", "severity", "act", "task", "queue",
-    "attempt", "method", "path", "status", "service", "reason", "role", "port", "host", "version",
-    "purpose", "kind", "environment", "signal", "load_number", "interface_version", "error", "at",
-    "worker", "process", "threads", "capacity", "free", "lag", "position", "digest", "sha256",
-})
+ALLOWED_FIELDS = frozenset(
+    {
+        "municipality_code",
+        "code",
+        "state",
+        "lane",
+        "sequence",
+        "mode",
+        "rows",
+        "bytes",
+        "seconds",
+        "count",
+        "file",
+        "file_id",
+        "line",
+        "column",
+        "rule",
+        "severity",
+        "act",
+        "task",
+        "queue",
+        "attempt",
+        "method",
+        "path",
+        "status",
+        "service",
+        "reason",
+        "role",
+        "port",
+        "host",
+        "version",
+        "purpose",
+        "kind",
+        "environment",
+        "signal",
+        "load_number",
+        "interface_version",
+        "error",
+        "at",
+        "worker",
+        "process",
+        "threads",
+        "capacity",
+        "free",
+        "lag",
+        "position",
+        "digest",
+        "sha256",
+    }
+)
 ALLOWED_ENDINGS = (
-    "_id", "_count", "_seconds", "_ms", "_bytes", "_rows", "_version", "_sequence", "_code", "_mb",
-    "_loads", "_files", "_sha256", "_digest", "_at",
+    "_id",
+    "_count",
+    "_seconds",
+    "_ms",
+    "_bytes",
+    "_rows",
+    "_version",
+    "_sequence",
+    "_code",
+    "_mb",
+    "_loads",
+    "_files",
+    "_sha256",
+    "_digest",
+    "_at",
 )
 FORBIDDEN_FIELDS = frozenset({"resident_record_code", "postal_code", "address_code", "birth_at"})
 
@@ -47,7 +103,7 @@ class Logger:
     """A logger that takes an event word and named fields."""
 
     def __init__(self, name: str) -> None:
-        self._logger = logging.getLogger(name)
+        self._logger = standard_logger(name)
 
     def debug(self, event: str, **fields: Any) -> None:
         self._log(logging.DEBUG, event, fields)
@@ -71,6 +127,11 @@ class Logger:
         self._logger.log(level, event, extra={_FIELDS_KEY: fields}, exc_info=exc_info)
 
 
+def standard_logger(name: str = "") -> logging.Logger:
+    """The standard library's logger of that name, for libraries that insist on one."""
+    return logging.getLogger(name or None)  # noqa: TID251 - the one place that may
+
+
 def get(name: str) -> Logger:
     """The logger of a module: `log.get(__name__)`."""
     return Logger(name)
@@ -78,9 +139,7 @@ def get(name: str) -> Logger:
 
 def is_printable(name: str, value: object) -> bool:
     """Whether a field may be printed: an allowed name, and a value that is an id or a number."""
-    if name in FORBIDDEN_FIELDS or not (
-        name in ALLOWED_FIELDS or name.endswith(ALLOWED_ENDINGS)
-    ):
+    if name in FORBIDDEN_FIELDS or not (name in ALLOWED_FIELDS or name.endswith(ALLOWED_ENDINGS)):
         return False
     return is_harmless(name, value)
 
@@ -164,13 +223,13 @@ class _StandardErrorHandler(logging.Handler):
         try:
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
-        except Exception:  # noqa: BLE001 - a log line must not stop the work, nor print its values
+        except Exception:
             sys.stderr.write('{"level": "error", "event": "log_line_failed"}\n')
 
 
 def configure(config: dict[str, Any]) -> None:
     """Set up logging for the process (Django's LOGGING_CONFIG); `config` has `level`."""
-    root = logging.getLogger()
+    root = standard_logger()
     for handler in list(root.handlers):
         if isinstance(handler, _StandardErrorHandler):
             root.removeHandler(handler)
@@ -180,4 +239,4 @@ def configure(config: dict[str, Any]) -> None:
     root.setLevel(config.get("level", "INFO"))
     # Their routine lines repeat what our own events say, with arguments spelled out.
     for chatty in ("procrastinate", "django", "asyncio", "psycopg", "psycopg.pool", "httpx"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+        standard_logger(chatty).setLevel(logging.WARNING)

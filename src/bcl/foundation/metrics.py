@@ -19,8 +19,17 @@ from django.db import DatabaseError, connection
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 __all__ = [
-    "CONTENT_TYPE", "Counter", "Gauge", "Health", "Histogram", "JOBS", "REQUESTS",
-    "REQUEST_SECONDS", "check_health", "render", "serve_if_configured",
+    "CONTENT_TYPE",
+    "JOBS",
+    "REQUESTS",
+    "REQUEST_SECONDS",
+    "Counter",
+    "Gauge",
+    "Health",
+    "Histogram",
+    "check_health",
+    "render",
+    "serve_if_configured",
 ]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -28,7 +37,8 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 JOBS = Counter("bcl_jobs_total", "Finished background jobs", ["task", "outcome"])
 REQUESTS = Counter("bcl_wire_requests_total", "Answered requests", ["method", "status"])
 REQUEST_SECONDS = Histogram(
-    "bcl_wire_request_seconds", "Time to answer a request",
+    "bcl_wire_request_seconds",
+    "Time to answer a request",
     buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60),
 )
 PENDING_JOBS = Gauge("bcl_jobs_pending", "Jobs waiting or running")
@@ -50,8 +60,9 @@ def check_health() -> Health:
     checks: dict[str, str] = {}
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM procrastinate_jobs WHERE status IN "
-                           "('todo', 'doing')")
+            cursor.execute(
+                "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
+            )
             PENDING_JOBS.set(cursor.fetchone()[0])
         checks["database"] = "ok"
     except DatabaseError:
@@ -82,7 +93,8 @@ class _Probe(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         pages: dict[str, Callable[[], tuple[int, str, bytes]]] = {
-            "/health": _health_page, "/metrics": _metrics_page,
+            "/health": _health_page,
+            "/metrics": _metrics_page,
         }
         page = pages.get(self.path)
         status, kind, body = page() if page else (404, "text/plain", b"")
@@ -92,7 +104,7 @@ class _Probe(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Iterable[Any]) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Iterable[Any]) -> None:
         """Say nothing: a probe asks every few seconds."""
 
 

@@ -31,7 +31,10 @@ def run(environ: Mapping[str, str] | None = None) -> None:
     }
     finished = subprocess.run(
         [sys.executable, "-m", "bcl.foundation.migrate"],
-        env=variables, capture_output=True, text=True, check=False,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if finished.returncode:
         raise MigrationFault(finished.stderr.strip()[-4000:])

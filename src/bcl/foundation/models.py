@@ -17,13 +17,13 @@ class ClusterInfo(models.Model):
 
     class Meta:
         verbose_name = "クラスター情報"
-        constraints = [
+        constraints = (
             models.CheckConstraint(condition=models.Q(id=1), name="clusterinfo_is_a_single_row"),
             models.CheckConstraint(
                 condition=models.Q(environment__in=["demo", "test", "production"]),
                 name="clusterinfo_environment_is_known",
             ),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"{self.environment} epoch {self.fencing_epoch}"
@@ -44,7 +44,7 @@ class TownKey(models.Model):
 
     class Meta:
         verbose_name = "団体鍵"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "version"], name="townkey_version_is_unique"
             ),
@@ -53,7 +53,7 @@ class TownKey(models.Model):
                 | models.Q(wrapped_key__isnull=True, destroyed_at__isnull=False),
                 name="townkey_is_there_or_destroyed",
             ),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"{self.municipality_code} v{self.version}"
@@ -71,12 +71,12 @@ class DataKey(models.Model):
 
     class Meta:
         verbose_name = "データ鍵"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "purpose", "version"],
                 name="datakey_version_is_unique",
             ),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"{self.municipality_code} {self.purpose} v{self.version}"
@@ -95,13 +95,13 @@ class AuditEntry(models.Model):
 
     class Meta:
         verbose_name = "監査記録"
-        indexes = [
+        indexes = (
             models.Index(fields=["municipality_code", "at"], name="auditentry_town_at_idx"),
             models.Index(
                 fields=["municipality_code", "subject_digest", "at"],
                 name="auditentry_subject_idx",
             ),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"{self.municipality_code} {self.act} {self.at:%Y-%m-%dT%H:%M:%S%z}"
@@ -134,12 +134,12 @@ class JobKey(models.Model):
 
     class Meta:
         verbose_name = "仕事の重複防止"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "task_name", "idempotency_key"],
                 name="jobkey_effect_is_queued_once",
             ),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"{self.municipality_code} {self.task_name} {self.job_id}"

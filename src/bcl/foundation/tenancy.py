@@ -98,9 +98,7 @@ def _set_municipality(code: str) -> None:
 
 def _in_real_transaction() -> bool:
     """Whether a transaction is open, apart from the one a test case wraps around itself."""
-    return any(
-        not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks
-    )
+    return any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
 
 
 def assert_safe_role() -> None:

@@ -38,12 +38,15 @@ def register_municipality(
         models.Municipality.objects.update_or_create(
             municipality_code=code,
             defaults={
-                "name_ja": name_ja, "head_title_ja": head_title_ja,
+                "name_ja": name_ja,
+                "head_title_ja": head_title_ja,
                 "mayor_name_ja": mayor_name_ja,
             },
             create_defaults={
-                "name_ja": name_ja, "head_title_ja": head_title_ja,
-                "mayor_name_ja": mayor_name_ja, "registered_at": at,
+                "name_ja": name_ja,
+                "head_title_ja": head_title_ja,
+                "mayor_name_ja": mayor_name_ja,
+                "registered_at": at,
             },
         )
         keys.create_town_keys(code, at=at)
@@ -72,8 +75,10 @@ def register_gateway_cert(
         row, created = models.Gateway.objects.get_or_create(
             cert_fingerprint=fingerprint,
             defaults={
-                "gateway_id": gateway_id, "municipality_id": municipality_code,
-                "signing_public_key": raw_key, "registered_at": at,
+                "gateway_id": gateway_id,
+                "municipality_id": municipality_code,
+                "signing_public_key": raw_key,
+                "registered_at": at,
             },
         )
         if not created:
@@ -82,7 +87,9 @@ def register_gateway_cert(
                 raise ValueError("this certificate is registered otherwise or revoked")
         else:
             audit.record(
-                act="register_gateway", by=by, at=at,
+                act="register_gateway",
+                by=by,
+                at=at,
                 detail={"gateway_id": row.gateway_id, "cert_sha256": fingerprint},
             )
     return queries._gateway(row)
@@ -118,12 +125,17 @@ def register_delivery_center(
         row, _ = models.DeliveryCenter.objects.update_or_create(
             center_id=center_id,
             defaults={
-                "cert_fingerprint": fingerprint, "signing_public_key": raw_key,
-                "status": "REGISTERED", "registered_at": at, "revoked_at": None,
+                "cert_fingerprint": fingerprint,
+                "signing_public_key": raw_key,
+                "status": "REGISTERED",
+                "registered_at": at,
+                "revoked_at": None,
             },
         )
         audit.record_agency(
-            act="register_delivery_center", by=by, at=at,
+            act="register_delivery_center",
+            by=by,
+            at=at,
             detail={"center_id": center_id, "cert_sha256": fingerprint},
         )
     return queries.DeliveryCenterIdentity(row.center_id, queries._public_key(raw_key))
@@ -135,9 +147,9 @@ def revoke_delivery_center(
     """Revoke the delivery center at once; False when it is unknown or revoked already."""
     at = at or clock.now()
     with transaction.atomic():
-        changed = models.DeliveryCenter.objects.filter(
-            pk=center_id, status="REGISTERED"
-        ).update(status="REVOKED", revoked_at=at)
+        changed = models.DeliveryCenter.objects.filter(pk=center_id, status="REGISTERED").update(
+            status="REVOKED", revoked_at=at
+        )
         if changed:
             audit.record_agency(
                 act="revoke_delivery_center", by=by, at=at, detail={"center_id": center_id}
@@ -158,11 +170,15 @@ def set_setting(
     at = at or clock.now()
     with tenancy.scope(municipality_code):
         models.MunicipalitySetting.objects.update_or_create(
-            municipality_code=municipality_code, name=name, effective_from=effective_from,
+            municipality_code=municipality_code,
+            name=name,
+            effective_from=effective_from,
             defaults={"value": value, "set_by": f"{by.kind}:{by.id}"[:128], "set_at": at},
         )
         audit.record(
-            act="set_setting", by=by, at=at,
+            act="set_setting",
+            by=by,
+            at=at,
             detail={"name": name, "effective_from": effective_from.isoformat()},
         )
 
@@ -180,10 +196,13 @@ def register_staff(
     audit.Actor("staff", staff_id)  # refuses an id that is no id
     with tenancy.scope(municipality_code):
         models.StaffMember.objects.update_or_create(
-            municipality_code=municipality_code, staff_id=staff_id,
+            municipality_code=municipality_code,
+            staff_id=staff_id,
             defaults={
                 "signing_public_key": queries.public_key_bytes(signing_public_key),
-                "status": "REGISTERED", "registered_at": at, "revoked_at": None,
+                "status": "REGISTERED",
+                "registered_at": at,
+                "revoked_at": None,
             },
         )
         audit.record(act="register_staff", by=by, at=at, detail={"staff_id": staff_id})
@@ -229,7 +248,7 @@ def register_recovery_receiver(
     by: audit.Actor = audit.SYSTEM,
     at: datetime | None = None,
 ) -> None:
-    """Register who may open recovery packages, by age public key; raises ValueError on a bad one."""
+    """Register who may open recovery packages, by age public key (ValueError on a bad one)."""
     at = at or clock.now()
     try:
         pyrage.x25519.Recipient.from_str(age_public_key)
@@ -237,9 +256,12 @@ def register_recovery_receiver(
         raise ValueError("not an age public key") from None
     with tenancy.scope(municipality_code):
         models.RecoveryReceiver.objects.update_or_create(
-            municipality_code=municipality_code, receiver_id=receiver_id,
+            municipality_code=municipality_code,
+            receiver_id=receiver_id,
             defaults={
-                "age_public_key": age_public_key, "status": "REGISTERED", "registered_at": at,
+                "age_public_key": age_public_key,
+                "status": "REGISTERED",
+                "registered_at": at,
                 "revoked_at": None,
             },
         )

@@ -20,9 +20,7 @@ def _revoked_together(name: str) -> models.CheckConstraint:
 class Municipality(models.Model):
     """A municipality that BCL serves (agency scope, no personal data but the mayor's name)."""
 
-    municipality_code = models.CharField(
-        max_length=6, primary_key=True, verbose_name="団体コード"
-    )
+    municipality_code = models.CharField(max_length=6, primary_key=True, verbose_name="団体コード")
     name_ja = models.CharField(max_length=64, verbose_name="団体名")
     head_title_ja = models.CharField(max_length=16, verbose_name="長の職名")
     mayor_name_ja = models.CharField(max_length=64, verbose_name="長の氏名")
@@ -30,12 +28,12 @@ class Municipality(models.Model):
 
     class Meta:
         verbose_name = "団体"
-        constraints = [
+        constraints = (
             models.CheckConstraint(
                 condition=models.Q(municipality_code__regex=r"^[0-9]{6}$"),
                 name="municipality_code_has_six_digits",
             ),
-        ]
+        )
 
     def __str__(self) -> str:
         return self.municipality_code
@@ -53,12 +51,12 @@ class MunicipalitySetting(models.Model):
 
     class Meta:
         verbose_name = "団体の設定"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "name", "effective_from"],
                 name="municipalitysetting_one_value_from_a_moment",
             ),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"{self.municipality_code} {self.name}"
@@ -73,7 +71,9 @@ class Gateway(models.Model):
 
     gateway_id = models.CharField(max_length=32, primary_key=True, verbose_name="連携装置番号")
     municipality = models.ForeignKey(
-        Municipality, on_delete=models.PROTECT, db_column="municipality_code",
+        Municipality,
+        on_delete=models.PROTECT,
+        db_column="municipality_code",
         verbose_name="団体コード",
     )
     cert_fingerprint = models.CharField(
@@ -86,12 +86,12 @@ class Gateway(models.Model):
 
     class Meta:
         verbose_name = "連携装置"
-        constraints = [
+        constraints = (
             models.CheckConstraint(
                 condition=models.Q(status__in=_PARTY_STATES), name="gateway_status_is_known"
             ),
             _revoked_together("gateway_revoked_with_its_time"),
-        ]
+        )
 
     def __str__(self) -> str:
         return self.gateway_id
@@ -111,13 +111,13 @@ class DeliveryCenter(models.Model):
 
     class Meta:
         verbose_name = "証明書交付センター"
-        constraints = [
+        constraints = (
             models.CheckConstraint(
                 condition=models.Q(status__in=_PARTY_STATES),
                 name="deliverycenter_status_is_known",
             ),
             _revoked_together("deliverycenter_revoked_with_its_time"),
-        ]
+        )
 
     def __str__(self) -> str:
         return self.center_id
@@ -135,7 +135,7 @@ class StaffMember(models.Model):
 
     class Meta:
         verbose_name = "職員"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "staff_id"], name="staffmember_id_is_unique"
             ),
@@ -143,7 +143,7 @@ class StaffMember(models.Model):
                 condition=models.Q(status__in=_PARTY_STATES), name="staffmember_status_is_known"
             ),
             _revoked_together("staffmember_revoked_with_its_time"),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"{self.municipality_code} {self.staff_id}"
@@ -161,7 +161,7 @@ class RecoveryReceiver(models.Model):
 
     class Meta:
         verbose_name = "リカバリデータの受領者"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "receiver_id"],
                 name="recoveryreceiver_id_is_unique",
@@ -171,7 +171,7 @@ class RecoveryReceiver(models.Model):
                 name="recoveryreceiver_status_is_known",
             ),
             _revoked_together("recoveryreceiver_revoked_with_its_time"),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"{self.municipality_code} {self.receiver_id}"

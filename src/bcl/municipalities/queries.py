@@ -30,7 +30,7 @@ class Municipality:
 
 @dataclass(frozen=True)
 class GatewayIdentity:
-    """A registered, unrevoked gateway: whose it is and the key its transmissions are signed with."""
+    """A registered, unrevoked gateway: whose it is, and the key that signs its transmissions."""
 
     id: str
     municipality_code: str
@@ -58,9 +58,7 @@ def find_municipality(municipality_code: str) -> Municipality | None:
     row = models.Municipality.objects.filter(pk=municipality_code).first()
     if row is None:
         return None
-    return Municipality(
-        row.municipality_code, row.name_ja, row.head_title_ja, row.mayor_name_ja
-    )
+    return Municipality(row.municipality_code, row.name_ja, row.head_title_ja, row.mayor_name_ja)
 
 
 def get_municipality(municipality_code: str) -> Municipality:
@@ -115,14 +113,13 @@ def find_delivery_center_by_cert(cert_der: bytes) -> DeliveryCenterIdentity | No
     return DeliveryCenterIdentity(row.center_id, _public_key(row.signing_public_key))
 
 
-def setting_at(
-    municipality_code: str, name: str, at: datetime, *, default: Any = None
-) -> Any:
+def setting_at(municipality_code: str, name: str, at: datetime, *, default: Any = None) -> Any:
     """Value (JSON) of a municipality's setting in force at `at`, else `default`."""
     with tenancy.scope(municipality_code):
         row = (
-            models.MunicipalitySetting.objects
-            .filter(municipality_code=municipality_code, name=name, effective_from__lte=at)
+            models.MunicipalitySetting.objects.filter(
+                municipality_code=municipality_code, name=name, effective_from__lte=at
+            )
             .order_by("-effective_from")
             .first()
         )
@@ -163,9 +160,7 @@ def public_key_bytes(public_key: Ed25519PublicKey | bytes | str) -> bytes:
 
 
 def _gateway(row: models.Gateway) -> GatewayIdentity:
-    return GatewayIdentity(
-        row.gateway_id, row.municipality_id, _public_key(row.signing_public_key)
-    )
+    return GatewayIdentity(row.gateway_id, row.municipality_id, _public_key(row.signing_public_key))
 
 
 def _public_key(raw: Any) -> Ed25519PublicKey:

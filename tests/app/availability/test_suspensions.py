@@ -58,8 +58,14 @@ def test_suspension__said_twice__is_one_with_one_audit_row(town):
 
 def test_hours__set_by_a_town__hold_from_their_day_for_that_town(town, other_town):
     availability.set_service_hours(
-        town, Service.ISSUANCE, effective_from=date(2026, 12, 1), opens_at=time(9),
-        closes_at=time(17), closed_days=["12-31"], by=CLERK, at=NOON,
+        town,
+        Service.ISSUANCE,
+        effective_from=date(2026, 12, 1),
+        opens_at=time(9),
+        closes_at=time(17),
+        closed_days=["12-31"],
+        by=CLERK,
+        at=NOON,
     )
     evening = datetime(2026, 11, 30, 20, tzinfo=clock.JST)
     assert _code(town, evening) == "OPEN"
@@ -68,15 +74,27 @@ def test_hours__set_by_a_town__hold_from_their_day_for_that_town(town, other_tow
     assert _code(town, datetime(2026, 12, 31, 10, tzinfo=clock.JST)) == "SERVICE_CLOSED_DAY"
 
 
-@pytest.mark.parametrize(("opens", "closes", "days"), [
-    (time(6, 29), time(23), ()), (time(7), time(23, 1), ()), (time(9), time(9), ()),
-    (time(9), time(17), ["2-30x"]), (time(9), time(17), ["13-01"]),
-])
+@pytest.mark.parametrize(
+    ("opens", "closes", "days"),
+    [
+        (time(6, 29), time(23), ()),
+        (time(7), time(23, 1), ()),
+        (time(9), time(9), ()),
+        (time(9), time(17), ["2-30x"]),
+        (time(9), time(17), ["13-01"]),
+    ],
+)
 def test_hours__outside_what_the_center_offers__are_refused(town, opens, closes, days):
     with pytest.raises(ValueError, match=r"hours|open|closed"):
         availability.set_service_hours(
-            town, Service.ISSUANCE, effective_from=date(2026, 12, 1), opens_at=opens,
-            closes_at=closes, closed_days=days, by=CLERK, at=NOON,
+            town,
+            Service.ISSUANCE,
+            effective_from=date(2026, 12, 1),
+            opens_at=opens,
+            closes_at=closes,
+            closed_days=days,
+            by=CLERK,
+            at=NOON,
         )
 
 

@@ -38,12 +38,17 @@ def _free_port() -> int:
 
 
 def _environ(pki, port: int, **more: str) -> dict[str, str]:
-    return os.environ | {
-        "BCL_WIRE_PORT": str(port), "BCL_WIRE_MAX_BODY_BYTES": "65536",
-        "BCL_WIRE_CERTIFICATE_FILE": str(pki.wire_server.cert_path),
-        "BCL_WIRE_PRIVATE_KEY_FILE": str(pki.wire_server.key_path),
-        "BCL_WIRE_CLIENT_CA_FILE": str(pki.wire_clients_path),
-    } | more
+    return (
+        os.environ
+        | {
+            "BCL_WIRE_PORT": str(port),
+            "BCL_WIRE_MAX_BODY_BYTES": "65536",
+            "BCL_WIRE_CERTIFICATE_FILE": str(pki.wire_server.cert_path),
+            "BCL_WIRE_PRIVATE_KEY_FILE": str(pki.wire_server.key_path),
+            "BCL_WIRE_CLIENT_CA_FILE": str(pki.wire_clients_path),
+        }
+        | more
+    )
 
 
 @pytest.fixture
@@ -51,7 +56,9 @@ def server(pki, town, tmp_path):
     port = _free_port()
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bcl.config.serve"], env=_environ(pki, port), stderr=log,
+            [sys.executable, "-m", "bcl.config.serve"],
+            env=_environ(pki, port),
+            stderr=log,
         )
     deadline = time.monotonic() + 40
     while True:
@@ -127,8 +134,12 @@ def test_server__on_an_unsafe_role__refuses_to_start(pki, town, superuser_connec
     superuser_connection.execute("ALTER ROLE bcl_app BYPASSRLS")
     try:
         finished = subprocess.run(
-            [sys.executable, "-m", "bcl.config.serve"], env=_environ(pki, _free_port()),
-            capture_output=True, text=True, timeout=60, check=False,
+            [sys.executable, "-m", "bcl.config.serve"],
+            env=_environ(pki, _free_port()),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     finally:
         superuser_connection.execute("ALTER ROLE bcl_app NOBYPASSRLS")
@@ -142,20 +153,32 @@ def test_server__on_a_cluster_of_another_environment__refuses_to_start(pki, town
         finished = subprocess.run(
             [sys.executable, "-m", "bcl.config.serve"],
             env=_environ(pki, _free_port(), BCL_ENVIRONMENT=environment),
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert finished.returncode == 1
         assert f"設定は {environment} 用" in finished.stderr
 
 
-@pytest.mark.parametrize("missing", [
-    "BCL_WIRE_CERTIFICATE_FILE", "BCL_WIRE_PRIVATE_KEY_FILE", "BCL_WIRE_CLIENT_CA_FILE",
-])
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "BCL_WIRE_CERTIFICATE_FILE",
+        "BCL_WIRE_PRIVATE_KEY_FILE",
+        "BCL_WIRE_CLIENT_CA_FILE",
+    ],
+)
 def test_server__without_a_tls_file__says_which(pki, town, missing):
     environ = _environ(pki, _free_port(), **{missing: "/nowhere.pem"})
     finished = subprocess.run(
-        [sys.executable, "-m", "bcl.config.serve"], env=environ, capture_output=True, text=True,
-        timeout=60, check=False,
+        [sys.executable, "-m", "bcl.config.serve"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert finished.returncode == 2
     assert missing in finished.stderr and len(finished.stderr.splitlines()) == 1

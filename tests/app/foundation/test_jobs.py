@@ -185,13 +185,18 @@ def start_worker(town, tmp_path):
 
     def start() -> subprocess.Popen:
         environ = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "bcl.config.settings", "BCL_ROLE": "worker",
+            "DJANGO_SETTINGS_MODULE": "bcl.config.settings",
+            "BCL_ROLE": "worker",
             "BCL_WORKER_STALLED_SECONDS": "3",
         }
         with (tmp_path / "log").open("ab") as output:
-            started.append(subprocess.Popen(
-                [sys.executable, "-c", _WORKER, str(tmp_path)], env=environ, stderr=output,
-            ))
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", _WORKER, str(tmp_path)],
+                    env=environ,
+                    stderr=output,
+                )
+            )
         return started[-1]
 
     yield start
@@ -208,9 +213,7 @@ def _wait_for(path, seconds: float = 30) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_worker__running__takes_new_jobs_at_once_and_stops_in_order(
-    town, tmp_path, start_worker
-):
+def test_worker__running__takes_new_jobs_at_once_and_stops_in_order(town, tmp_path, start_worker):
     worker = start_worker()
     _defer(town)
     _wait_for(tmp_path / "ran-1")
@@ -224,9 +227,7 @@ def test_worker__running__takes_new_jobs_at_once_and_stops_in_order(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_worker__when_a_job_fails__tries_again_and_logs_no_values(
-    town, tmp_path, start_worker
-):
+def test_worker__when_a_job_fails__tries_again_and_logs_no_values(town, tmp_path, start_worker):
     jobs.defer("testing.fail_always", municipality_code=town, step=1)
     start_worker()
     _wait_for(tmp_path / "ran-1")

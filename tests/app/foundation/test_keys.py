@@ -29,11 +29,17 @@ def test_cell__sealed_twice__differs(town):
     assert crypto.seal_cell(town, *PLACE, b"x") != crypto.seal_cell(town, *PLACE, b"x")
 
 
-@pytest.mark.parametrize("elsewhere", [
-    ("issuance_other", "content", 7), ("issuance_record", "remarks", 7),
-    ("issuance_record", "content", 8), ("issuance_record", "content", "7"),
-    ("issuance_record", "content", b"7"), ("issuance_recordc", "ontent", 7),
-])
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        ("issuance_other", "content", 7),
+        ("issuance_record", "remarks", 7),
+        ("issuance_record", "content", 8),
+        ("issuance_record", "content", "7"),
+        ("issuance_record", "content", b"7"),
+        ("issuance_recordc", "ontent", 7),
+    ],
+)
 def test_cell__moved_to_another_place__does_not_open(town, elsewhere):
     sealed = crypto.seal_cell(town, *PLACE, b"clear")
     with pytest.raises(crypto.SealFault):
@@ -59,7 +65,9 @@ def test_cell__with_any_byte_changed__does_not_open(town):
 
 
 _PARTS = st.tuples(
-    st.text(max_size=8), st.text(max_size=8), st.text(max_size=8),
+    st.text(max_size=8),
+    st.text(max_size=8),
+    st.text(max_size=8),
     st.one_of(st.text(max_size=8), st.integers(), st.binary(max_size=8)),
     st.integers(0, 2**32 - 1),
 )
@@ -89,8 +97,7 @@ def test_wrapped_town_key__of_another_town__does_not_open(town, other_town):
 
 def test_keys__of_two_towns_and_purposes__all_differ(town, other_town):
     secrets = {
-        keys.data_key(code, purpose).secret
-        for code in (town, other_town) for purpose in KeyPurpose
+        keys.data_key(code, purpose).secret for code in (town, other_town) for purpose in KeyPurpose
     }
     assert len(secrets) == 2 * len(KeyPurpose)
     assert all(len(secret) == 32 for secret in secrets)
@@ -175,9 +182,15 @@ def test_key_file__made_twice__keeps_the_first(tmp_path):
         second.unwrap(wrapped, context=b"d")
 
 
-@pytest.mark.parametrize(("text", "mode"), [
-    ("00" * 32, 0o640), ("00" * 31, 0o600), ("zz" * 32, 0o600), ("", 0o600),
-])
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("00" * 32, 0o640),
+        ("00" * 31, 0o600),
+        ("zz" * 32, 0o600),
+        ("", 0o600),
+    ],
+)
 def test_key_file__open_to_others_or_malformed__is_refused(tmp_path, text, mode):
     path = tmp_path / "provider.key"
     path.write_text(text)

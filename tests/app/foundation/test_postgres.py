@@ -19,8 +19,9 @@ import pytest
 from bcl.foundation import postgres_binaries, roles
 from bcl.foundation.postgres import EmbeddedCluster, PostgresError, Tuning
 
-SMALL = Tuning(shared_buffers_mb=32, max_wal_size_mb=128, maintenance_work_mem_mb=16,
-               max_connections=20)
+SMALL = Tuning(
+    shared_buffers_mb=32, max_wal_size_mb=128, maintenance_work_mem_mb=16, max_connections=20
+)
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ def own_cluster(directory, state_dir, cluster):
 def test_cluster__made__is_as_promised(own_cluster):
     info = own_cluster.ensure_running()
     with psycopg.connect(info.url(roles.OWNER)) as connection:
+
         def setting(name: str) -> str:
             return connection.execute(f"SHOW {name}").fetchone()[0]
 
@@ -74,17 +76,21 @@ def test_cluster__asked_twice__keeps_server_port_and_passwords(own_cluster):
 
 def test_cluster__brought_up_by_many_at_once__starts_once(own_cluster):
     with ThreadPoolExecutor(4) as pool:
-        infos = list(pool.map(
-            lambda _: EmbeddedCluster(own_cluster.directory, tuning=SMALL).ensure_running(),
-            range(4),
-        ))
+        infos = list(
+            pool.map(
+                lambda _: EmbeddedCluster(own_cluster.directory, tuning=SMALL).ensure_running(),
+                range(4),
+            )
+        )
     assert len({info.port for info in infos}) == 1
 
 
 def test_password__wrong__is_refused(own_cluster):
     info = own_cluster.ensure_running()
-    for place in (f"127.0.0.1:{info.port}", str(info.socket_dir).replace("/", "%2F")
-                  + f":{info.port}"):
+    for place in (
+        f"127.0.0.1:{info.port}",
+        str(info.socket_dir).replace("/", "%2F") + f":{info.port}",
+    ):
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(f"postgresql://{roles.APP}:wrong@{place}/bcl")
 
@@ -203,8 +209,11 @@ def test_server_log__after_a_failing_statement__holds_no_value(own_cluster):
     with psycopg.connect(info.url(roles.OWNER), autocommit=True) as connection:
         connection.execute("CREATE TABLE people (name text PRIMARY KEY)")
         connection.execute("INSERT INTO people VALUES ('山田太郎')")
-        for statement in ("INSERT INTO people VALUES ('山田太郎')",
-                          "SELECT '山田太郎'::int", "INSERT INTO nowhere VALUES ('山田太郎')"):
+        for statement in (
+            "INSERT INTO people VALUES ('山田太郎')",
+            "SELECT '山田太郎'::int",
+            "INSERT INTO nowhere VALUES ('山田太郎')",
+        ):
             with pytest.raises(psycopg.Error):
                 connection.execute(statement)
     own_cluster.stop()

@@ -18,7 +18,10 @@ pytestmark = [pytest.mark.requirement("R-002"), pytest.mark.requirement("R-173")
 
 def _audit_row(code: str) -> AuditEntry:
     return AuditEntry.objects.create(
-        municipality_code=code, act="test_act", actor_kind="system", actor_id="test",
+        municipality_code=code,
+        act="test_act",
+        actor_kind="system",
+        actor_id="test",
         at=clock.now(),
     )
 
@@ -87,7 +90,9 @@ def test_snapshot__while_another_session_commits__does_not_see_it(town, app_conn
             app_connection.execute("SELECT set_config('bcl.municipality', %s, true)", [town])
             app_connection.execute(
                 "INSERT INTO foundation_auditentry (municipality_code, act, actor_kind, actor_id,"
-                " at, detail) VALUES (%s, 'test_act', 'system', 'x', now(), '{}')", [town])
+                " at, detail) VALUES (%s, 'test_act', 'system', 'x', now(), '{}')",
+                [town],
+            )
         assert AuditEntry.objects.count() == before
     with tenancy.scope(town):
         assert AuditEntry.objects.count() == before + 1
@@ -144,27 +149,43 @@ def _changed(superuser_connection, change: str, undo: str):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("change", "undo", "word"), [
-    ("ALTER ROLE bcl_app SUPERUSER", "ALTER ROLE bcl_app NOSUPERUSER", "管理者権限"),
-    ("ALTER ROLE bcl_app BYPASSRLS", "ALTER ROLE bcl_app NOBYPASSRLS", "越える権限"),
-    ("GRANT bcl_owner TO bcl_app", "REVOKE bcl_owner FROM bcl_app", "所有"),
-    ("CREATE ROLE sly SUPERUSER; GRANT sly TO bcl_app", "DROP ROLE sly", "sly"),
-    ("ALTER TABLE foundation_townkey NO FORCE ROW LEVEL SECURITY",
-     "ALTER TABLE foundation_townkey FORCE ROW LEVEL SECURITY", "所有者に及ばない"),
-    ("ALTER TABLE foundation_townkey DISABLE ROW LEVEL SECURITY",
-     "ALTER TABLE foundation_townkey ENABLE ROW LEVEL SECURITY", "保護がない"),
-    ("CREATE TABLE stray (municipality_code char(6))", "DROP TABLE stray", "stray"),
-    ("CREATE VIEW leak AS SELECT * FROM foundation_townkey", "DROP VIEW leak", "leak"),
-    ("CREATE MATERIALIZED VIEW copy AS SELECT * FROM foundation_townkey",
-     "DROP MATERIALIZED VIEW copy", "copy"),
-    ("CREATE POLICY wide ON foundation_townkey USING (true)",
-     "DROP POLICY wide ON foundation_townkey", "wide"),
-    ("CREATE FUNCTION sneak() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
-     "DROP FUNCTION sneak()", "sneak"),
-])
-def test_self_test__after_a_dangerous_change__refuses(
-    superuser_connection, change, undo, word
-):
+@pytest.mark.parametrize(
+    ("change", "undo", "word"),
+    [
+        ("ALTER ROLE bcl_app SUPERUSER", "ALTER ROLE bcl_app NOSUPERUSER", "管理者権限"),
+        ("ALTER ROLE bcl_app BYPASSRLS", "ALTER ROLE bcl_app NOBYPASSRLS", "越える権限"),
+        ("GRANT bcl_owner TO bcl_app", "REVOKE bcl_owner FROM bcl_app", "所有"),
+        ("CREATE ROLE sly SUPERUSER; GRANT sly TO bcl_app", "DROP ROLE sly", "sly"),
+        (
+            "ALTER TABLE foundation_townkey NO FORCE ROW LEVEL SECURITY",
+            "ALTER TABLE foundation_townkey FORCE ROW LEVEL SECURITY",
+            "所有者に及ばない",
+        ),
+        (
+            "ALTER TABLE foundation_townkey DISABLE ROW LEVEL SECURITY",
+            "ALTER TABLE foundation_townkey ENABLE ROW LEVEL SECURITY",
+            "保護がない",
+        ),
+        ("CREATE TABLE stray (municipality_code char(6))", "DROP TABLE stray", "stray"),
+        ("CREATE VIEW leak AS SELECT * FROM foundation_townkey", "DROP VIEW leak", "leak"),
+        (
+            "CREATE MATERIALIZED VIEW copy AS SELECT * FROM foundation_townkey",
+            "DROP MATERIALIZED VIEW copy",
+            "copy",
+        ),
+        (
+            "CREATE POLICY wide ON foundation_townkey USING (true)",
+            "DROP POLICY wide ON foundation_townkey",
+            "wide",
+        ),
+        (
+            "CREATE FUNCTION sneak() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+            "DROP FUNCTION sneak()",
+            "sneak",
+        ),
+    ],
+)
+def test_self_test__after_a_dangerous_change__refuses(superuser_connection, change, undo, word):
     with _changed(superuser_connection, change, undo):
         with pytest.raises(tenancy.UnsafeDatabaseRole) as refused:
             tenancy.assert_safe_role()
@@ -174,9 +195,7 @@ def test_self_test__after_a_dangerous_change__refuses(
 
 @pytest.mark.django_db(transaction=True)
 def test_self_test__of_a_security_invoker_view__is_content(superuser_connection):
-    change = (
-        "CREATE VIEW honest WITH (security_invoker = true) AS SELECT * FROM foundation_townkey"
-    )
+    change = "CREATE VIEW honest WITH (security_invoker = true) AS SELECT * FROM foundation_townkey"
     with _changed(superuser_connection, change, "DROP VIEW honest"):
         tenancy.assert_safe_role()
 

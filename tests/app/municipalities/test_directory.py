@@ -39,7 +39,9 @@ def _gateway(pki, code, key):
 def test_municipality__registered_again__is_brought_up_to_date(town):
     before = municipalities.get_municipality(town)
     after = municipalities.register_municipality(
-        municipality_code=town, name_ja=before.name_ja, head_title_ja="市長",
+        municipality_code=town,
+        name_ja=before.name_ja,
+        head_title_ja="市長",
         mayor_name_ja="見本 次郎",
     )
     assert after.mayor_name_ja == "見本 次郎" and after.mayor_name_ja not in repr(after)
@@ -60,9 +62,7 @@ def test_municipality__unknown__raises_and_find_gives_none(db):
 
 
 @pytest.mark.requirement("R-002")
-def test_gateway__found_by_its_certificate__belongs_to_its_town(
-    town, other_town, pki, signing_key
-):
+def test_gateway__found_by_its_certificate__belongs_to_its_town(town, other_town, pki, signing_key):
     mine = _gateway(pki, town, signing_key)
     _gateway(pki, other_town, Ed25519PrivateKey.generate())
     found = municipalities.find_gateway_by_cert(pki.gateway(town).cert_der())
@@ -100,9 +100,7 @@ def test_gateway__certificate_claimed_by_another_town_or_key__is_refused(
     with pytest.raises(ValueError, match="otherwise"):
         municipalities.register_gateway_cert(other_town, pem, signing_key.public_key())
     with pytest.raises(ValueError, match="otherwise"):
-        municipalities.register_gateway_cert(
-            town, pem, Ed25519PrivateKey.generate().public_key()
-        )
+        municipalities.register_gateway_cert(town, pem, Ed25519PrivateKey.generate().public_key())
 
 
 def test_center__registered_renewed_and_revoked__follows(db, pki, signing_key):
@@ -139,8 +137,12 @@ def test_setting__at_a_moment__is_the_last_that_began(town, other_town):
 
 def _signed(key, town, **changes):
     given = {
-        "act": "approve_export", "municipality_code": town, "staff_id": "clerk-01",
-        "at": clock.now(), "content": {"export": 12}, "private_key": key,
+        "act": "approve_export",
+        "municipality_code": town,
+        "staff_id": "clerk-01",
+        "at": clock.now(),
+        "content": {"export": 12},
+        "private_key": key,
     } | changes
     return sign_act(**given)
 
@@ -165,9 +167,7 @@ def test_staff_act__of_an_unknown_or_revoked_member__is_refused(town, other_town
     assert _verify(_signed(signing_key, town), town) == Refusal("STAFF_UNKNOWN")
 
 
-def test_staff_act__altered_old_or_for_something_else__is_refused(
-    town, other_town, signing_key
-):
+def test_staff_act__altered_old_or_for_something_else__is_refused(town, other_town, signing_key):
     municipalities.register_staff(town, "clerk-01", signing_key.public_key())
     invalid = Refusal("STAFF_SIGNATURE_INVALID")
     old = clock.now() - timedelta(minutes=11)

@@ -16,18 +16,26 @@ pytestmark = [pytest.mark.requirement("R-263"), pytest.mark.requirement("R-266")
 
 def _verdict(at: datetime, **changes) -> str:
     given = {
-        "service": Service.ISSUANCE, "rows": queries.national_hours(Service.ISSUANCE),
+        "service": Service.ISSUANCE,
+        "rows": queries.national_hours(Service.ISSUANCE),
         "suspension_reasons": (),
     } | changes
     refusal = decide_open(at=at, **given)
     return "OPEN" if refusal is None else refusal.code
 
 
-@pytest.mark.parametrize(("clock_time", "verdict"), [
-    ("00:00:00", "SERVICE_OUTSIDE_HOURS"), ("06:29:59.999999", "SERVICE_OUTSIDE_HOURS"),
-    ("06:30:00", "OPEN"), ("12:00:00", "OPEN"), ("22:59:59.999999", "OPEN"),
-    ("23:00:00", "SERVICE_OUTSIDE_HOURS"), ("23:59:59", "SERVICE_OUTSIDE_HOURS"),
-])
+@pytest.mark.parametrize(
+    ("clock_time", "verdict"),
+    [
+        ("00:00:00", "SERVICE_OUTSIDE_HOURS"),
+        ("06:29:59.999999", "SERVICE_OUTSIDE_HOURS"),
+        ("06:30:00", "OPEN"),
+        ("12:00:00", "OPEN"),
+        ("22:59:59.999999", "OPEN"),
+        ("23:00:00", "SERVICE_OUTSIDE_HOURS"),
+        ("23:59:59", "SERVICE_OUTSIDE_HOURS"),
+    ],
+)
 def test_issuance__at_the_borders__opens_at_0630_and_closes_at_2300(clock_time, verdict):
     at = datetime.fromisoformat(f"2026-11-22T{clock_time}").replace(tzinfo=JST)
     assert _verdict(at) == verdict
@@ -59,8 +67,11 @@ def test_hours__with_a_later_row__change_on_that_day_in_japan():
 
 
 def test_closed_day__of_the_year__is_refused_each_year():
-    rows = [Hours(date(2020, 1, 1), timedelta(hours=7), timedelta(hours=20),
-                  frozenset({"12-31", "01-01"}))]
+    rows = [
+        Hours(
+            date(2020, 1, 1), timedelta(hours=7), timedelta(hours=20), frozenset({"12-31", "01-01"})
+        )
+    ]
     for day in (datetime(2026, 12, 31, 12, tzinfo=JST), datetime(2027, 1, 1, 12, tzinfo=JST)):
         assert _verdict(day, rows=rows) == "SERVICE_CLOSED_DAY"
     assert _verdict(datetime(2027, 1, 2, 12, tzinfo=JST), rows=rows) == "OPEN"

@@ -23,14 +23,25 @@ def test_state_dir__as_another_user__lies_in_the_users_state_directory(monkeypat
     assert env.default_state_dir("demo", {}) == Path("/var/lib/bcl/demo")
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("BCL_ENVIRONMENT", "prod"), ("BCL_ROLE", "root"), ("BCL_WORLD", "../x"),
-    ("BCL_WORLD", "デモ"), ("BCL_STATE_DIR", "relative/place"), ("BCL_WIRE_PORT", "0"),
-    ("BCL_WIRE_PORT", "65536"), ("BCL_WIRE_PORT", "80a"), ("BCL_WIRE_THREADS", "0"),
-    ("BCL_WORKER_CONCURRENCY", "-1"), ("BCL_MAX_WAL_SIZE_MB", "1e3"),
-    ("BCL_CLOCK_OFFSET_SECONDS", "soon"), ("BCL_DATABASE_ROLE", "superuser"),
-    ("BCL_LOG_LEVEL", "LOUD"),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BCL_ENVIRONMENT", "prod"),
+        ("BCL_ROLE", "root"),
+        ("BCL_WORLD", "../x"),
+        ("BCL_WORLD", "デモ"),
+        ("BCL_STATE_DIR", "relative/place"),
+        ("BCL_WIRE_PORT", "0"),
+        ("BCL_WIRE_PORT", "65536"),
+        ("BCL_WIRE_PORT", "80a"),
+        ("BCL_WIRE_THREADS", "0"),
+        ("BCL_WORKER_CONCURRENCY", "-1"),
+        ("BCL_MAX_WAL_SIZE_MB", "1e3"),
+        ("BCL_CLOCK_OFFSET_SECONDS", "soon"),
+        ("BCL_DATABASE_ROLE", "superuser"),
+        ("BCL_LOG_LEVEL", "LOUD"),
+    ],
+)
 def test_read__of_a_bad_value__names_the_variable_in_one_sentence(name, value):
     with pytest.raises(env.SettingsError) as refused:
         env.read({name: value})

@@ -20,16 +20,21 @@ _JAPANESE = st.text(
 
 
 def _line(event: str, *, logger: str = "bcl.test", args=(), exc_info=None, **fields) -> str:
-    record = logging.LogRecord(
-        logger, logging.INFO, __file__, 1, event, args, exc_info
-    )
+    record = logging.LogRecord(logger, logging.INFO, __file__, 1, event, args, exc_info)
     record.bcl_fields = fields
     return log.JsonFormatter().format(record)
 
 
 def test_line__with_ids_and_counts__prints_them():
-    line = json.loads(_line("transmission_landed", municipality_code="999997", rows=1200,
-                            transmission_id="01JAB3W8Z4N2Q5RTYV6X7M9KCD", seconds=1.5))
+    line = json.loads(
+        _line(
+            "transmission_landed",
+            municipality_code="999997",
+            rows=1200,
+            transmission_id="01JAB3W8Z4N2Q5RTYV6X7M9KCD",
+            seconds=1.5,
+        )
+    )
     assert line["event"] == "transmission_landed"
     assert line["municipality_code"] == "999997" and line["rows"] == 1200
     assert "withheld" not in line
