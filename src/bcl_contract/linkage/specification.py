@@ -5,6 +5,7 @@ Both come from the same layouts that the validator uses, so they can't say other
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from bcl_contract import strict_json
@@ -133,10 +134,36 @@ _RULES = """<h2 id="rules">ファイルの決まり</h2><ul>
 <li>緊急の送信には「緊急」の条件に当たる行だけを入れられます。</li></ul>"""
 
 
+_CONDITION = re.compile(
+    r"(?P<warn>^warn\()|(?P<presence>empty|filled)\((?P<field>\w+)\)"
+    r"|(?P<name>\w+)(?P<operator>!=|=| in )(?P<values>[\w|]+)|(?P<join> and | or )"
+)
+
+
+def explain_condition(text: str, layout: Layout) -> str:
+    """Say a condition in Japanese, with the titles of the columns, for the printed page."""
+
+    def say(found: re.Match[str]) -> str:
+        if found["warn"]:
+            return ""
+        if found["join"]:
+            return "、かつ" if found["join"] == " and " else "、または"
+        if found["presence"]:
+            title = layout.column(found["field"]).title_ja
+            return f"「{title}」が{'空' if found['presence'] == 'empty' else '入っている'}"
+        title, values = layout.column(found["name"]).title_ja, found["values"]
+        if found["operator"] == "!=":
+            return f"「{title}」が{values}以外"
+        return f"「{title}」が{values.replace('|', 'か')}"
+
+    said = _CONDITION.sub(say, text)
+    return f"{said.removesuffix(')')}（ないときは注意）" if text.startswith("warn(") else said
+
+
 def _layout_section(layout: Layout) -> str:
-    rows = "".join(_column_row(column) for column in layout.columns)
+    rows = "".join(_column_row(column, layout) for column in layout.columns)
     urgent = (
-        f"<p>緊急の送信の条件: <code>{escape(layout.urgent_condition)}</code></p>"
+        f"<p>緊急の送信の条件: {escape(explain_condition(layout.urgent_condition, layout))}</p>"
         if layout.urgent
         else ""
     )
@@ -153,7 +180,7 @@ def _layout_section(layout: Layout) -> str:
     )
 
 
-def _column_row(column: Column) -> str:
+def _column_row(column: Column, layout: Layout) -> str:
     codes = (
         f'<a href="#codes-{column.code_list}">{column.code_list}</a>' if column.code_list else ""
     )
@@ -162,7 +189,7 @@ def _column_row(column: Column) -> str:
         f'<th scope="row">{escape(column.title_ja)}</th><td><code>{column.name}</code></td>'
         f"<td>{TYPE_TEXTS[column.type]}</td>"
         f'<td class="number">{column.length}</td><td>{REQUIRED_TEXTS[column.required]}</td>'
-        f"<td><code>{escape(column.condition)}</code></td><td>{column.key_order or ''}</td>"
+        f"<td>{escape(explain_condition(column.condition, layout))}</td><td>{column.key_order or ''}</td>"
         f"<td>{codes}</td><td>{SENSITIVITY_TEXTS[column.sensitivity]}</td>"
         f"<td>{'・'.join(PROFILE_TEXTS[profile] for profile in column.profiles)}</td></tr>"
     )

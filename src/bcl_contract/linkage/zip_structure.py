@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import stat
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import BinaryIO
 
 STORED, DEFLATED = 0, 8
@@ -61,6 +61,19 @@ class Entry:
     inflated_bytes: int
     header_at: int
     data_at: int = 0
+
+    def with_data_at(self, data_at: int) -> Entry:
+        """Give the entry with the place of its data, known once its local header was read."""
+        return Entry(
+            self.name,
+            self.method,
+            self.flags,
+            self.crc32,
+            self.packed_bytes,
+            self.inflated_bytes,
+            self.header_at,
+            data_at,
+        )
 
 
 class ZipFault(Exception):
@@ -226,6 +239,8 @@ def _judge_packing(flags: int, method: int) -> None:
 
 def _read_extra(extra: bytes, *values: int) -> tuple[int, int, int, int]:
     """Apply a zip64 extra field to (inflated, packed, offset, disk)."""
+    if not extra:
+        return values  # type: ignore[return-value]
     result, position, seen = list(values), 0, False
     while position < len(extra):
         if position + 4 > len(extra):
@@ -277,7 +292,7 @@ def _check_local_entries(
         if data_end > directory_at:
             raise ZipFault("TRANSMISSION_ZIP_OVERLAP")
         expected = _skip_descriptor(source, entry, data_end)
-        result[entry.name] = replace(entry, data_at=data_at)
+        result[entry.name] = entry.with_data_at(data_at)
     if expected != directory_at:
         code = "OVERLAP" if expected > directory_at else "EXTRA_BYTES"
         raise ZipFault(f"TRANSMISSION_ZIP_{code}")
