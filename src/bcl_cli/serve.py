@@ -36,9 +36,8 @@ def wire() -> None:
 def worker() -> None:
     """裏方の仕事（受けた束の反映、配信、書き出し）を動かします。"""
     start_django("worker")
-    from bcl.foundation import jobs, role_self_test
+    from bcl.foundation import jobs
 
-    role_self_test.assert_safe_role()
     jobs.run_worker()
 
 

@@ -40,7 +40,7 @@ def write(world: World, municipality_code: str) -> None:
         f'signing_key_file = "{pki.gateway_signing(code).key_path}"',
         "",
         "[server]",
-        f'url = "{world.wire_url}"',
+        f'url = "{world.wire_url}/wire"',
         f'ca_file = "{pki.bcl_ca.cert_path}"',
         f'certificate_file = "{pki.gateway(code).cert_path}"',
         f'key_file = "{pki.gateway(code).key_path}"',

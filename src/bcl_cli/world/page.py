@@ -44,7 +44,7 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class WorldPage:
-    """The WSGI application. `collect` gives the status as a JSON-ready dict; asked at most once a second."""
+    """The WSGI application. `collect` gives the status as a dict, at most once a second."""
 
     def __init__(self, collect: Callable[[], dict[str, Any]], results: Path) -> None:
         self._collect = collect

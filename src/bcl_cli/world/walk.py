@@ -1,4 +1,4 @@
-"""Walking a line step by step: what was done, how many, how long — printed and kept for the page."""
+"""Walking a line step by step: what was done, how many, how long. Printed, kept for the page."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class Walk:
         self.steps.append(made)
         pad = " " * max(1, NAME_COLUMNS - display_columns(made.name))
         self.console.print(
-            f"  {made.name}{pad}{made.count:>12}  {made.seconds:6.1f} 秒  {made.result}"
+            f"  {made.name}{pad}{made.count:>12}  {made.seconds:6.1f} 秒  {made.result}",
+            soft_wrap=True,
         )
         self.write()
 
