@@ -261,6 +261,23 @@ def _no_head(table: Table) -> None:
     table.set(head, "relationship_code_1", "99")
 
 
+def _half_applied(table: Table) -> None:
+    """Keep the row of a head who died and drop the rows of those who stay behind."""
+    for row in range(len(table.rows)):
+        gone = table.get(row, "resident_state") == "3" and table.get(row, "latest") == "1"
+        home, person = table.get(row, "household_number"), table.get(row, "addressee_number")
+        left = [
+            other
+            for other in range(len(table.rows))
+            if table.get(other, "household_number") == home
+            and table.get(other, "addressee_number") != person
+        ]
+        if gone and left and table.get(row, "relationship_code_1") == "02":
+            table.rows = [r for number, r in enumerate(table.rows) if number not in left]
+            return
+    raise ValueError("この書き出しには、壊すための行がありません。")
+
+
 def _foreign_with_domicile(table: Table) -> None:
     row = table.find(latest="1", resident_kind="2", resident_state="1")
     table.set(row, "registered_domicile", "東京都新宿区西新宿二丁目８番地")
@@ -286,6 +303,7 @@ def _shrink(table: Table) -> None:
 _table("duplicate_key", "同じキーの行が二つ", _duplicate)
 _table("two_latest_rows", "最新の行が一人に二つ", _two_latest)
 _table("household_not_closed", "世帯の一部が欠けている", _drop_member)
+_table("household_half_applied", "世帯主の死亡だけで、残る世帯員の行がない", _half_applied)
 _table("two_heads", "世帯主が二人", _two_heads)
 _table("no_head", "世帯主がいない", _no_head)
 _table("order_gap", "記載順位が飛んでいる", lambda t: t.set(t.current(), "entry_order", "9"))

@@ -60,6 +60,7 @@ class CoreStore:
         if not path.is_file():
             raise FileNotFoundError(directory)
         self._db = sqlite3.connect(path)
+        self._open = True
 
     @classmethod
     def create(cls, directory: Path, meta: Mapping[str, str]) -> CoreStore:
@@ -77,9 +78,11 @@ class CoreStore:
         return store
 
     def close(self) -> None:
-        """Commit and let the database file go."""
-        self._db.commit()
-        self._db.close()
+        """Commit and let the database file go; a second call does nothing."""
+        if self._open:
+            self._open = False
+            self._db.commit()
+            self._db.close()
 
     def commit(self) -> None:
         """Make everything since the last commit durable."""

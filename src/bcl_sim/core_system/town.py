@@ -222,9 +222,13 @@ class Town:
         )
 
     def _delivery(self, mode: str, lane: str) -> exporting.Delivery:
-        number = len(self._store.exports()) + 1
+        records = self._store.exports()
+        number = len(records) + 1
+        # Each export tells of a later moment than the one before, also on the same day.
         as_of = dt.datetime.combine(self.today, dt.time(20, 30), clock.JST)
-        as_of += dt.timedelta(minutes=number % 180)
+        if records:
+            last = dt.datetime.fromisoformat(records[-1].as_of)
+            as_of = max(as_of, last + dt.timedelta(minutes=1))
         letter = "F" if mode == exporting.FULL else "D"
         return exporting.Delivery(
             name=f"{self.municipality_code}_{number:08d}_{letter}_{lane}",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,18 @@ def sample_rows(sample_export: Path) -> dict[str, Rows]:
     return read_export(sample_export)
 
 
+@pytest.fixture(scope="session")
+def prepared_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """State directory of a town of 400, to be copied."""
+    state = tmp_path_factory.mktemp("prepared") / "state"
+    Town.generate(state, residents=400, seed=3, start_on=START).close()
+    return state
+
+
 @pytest.fixture
-def living_town(tmp_path: Path) -> Town:
+def living_town(tmp_path: Path, prepared_state: Path) -> Iterator[Town]:
     """A town of 400 of one's own, with tax."""
-    return Town.generate(tmp_path / "state", residents=400, seed=3, start_on=START)
+    shutil.copytree(prepared_state, tmp_path / "state")
+    town = Town(tmp_path / "state")
+    yield town
+    town.close()

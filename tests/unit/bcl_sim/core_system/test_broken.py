@@ -23,11 +23,12 @@ WARNED = {"encoding_bom", "open_code_unknown"}
 BETWEEN_ROWS = {
     "duplicate_key", "two_latest_rows", "household_not_closed", "two_heads", "no_head",
     "order_gap", "head_name_differs", "address_differs", "mass_shrink", "serial_of_two_persons",
-    "link_without_person", "image_hash_wrong",
+    "link_without_person", "image_hash_wrong", "household_half_applied",
 }  # fmt: skip
 """Seen only over several rows or files."""
 RULES = {"two_heads": "V01", "no_head": "V01", "household_not_closed": "V02", "order_gap": "V02",
-         "head_name_differs": "V03", "address_differs": "V04", "two_latest_rows": "V05"}  # fmt: skip
+         "head_name_differs": "V03", "address_differs": "V04",
+         "two_latest_rows": "V05"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bcl_contract.linkage.transmission_check import validate_path
 from bcl_sim.core_system import export as exporting
 from bcl_sim.core_system.plain_reading import by_key, read_export
 from bcl_sim.core_system.tables import layouts
@@ -17,7 +18,7 @@ from bcl_sim.core_system.town import Town
 def test_export__ready__describes_exactly_what_lies_there(sample_export: Path) -> None:
     ready = json.loads((sample_export / "READY").read_text(encoding="utf-8"))
     assert (ready["mode"], ready["lane"]) == ("full", "main")
-    assert ready["as_of"].startswith("2026-11-22T20:") and ready["as_of"].endswith("+09:00")
+    assert ready["as_of"].startswith("2026-11-22T20:30:00") and ready["as_of"].endswith("+09:00")
     listed = {file["name"]: file for file in ready["files"]}
     found = {p.relative_to(sample_export).as_posix() for p in sample_export.rglob("*")
              if p.is_file()}  # fmt: skip
@@ -40,6 +41,29 @@ def test_export__files__are_canonical(sample_export: Path) -> None:
         width = len(titles)
         for line in content.decode().split("\r\n")[1:-1]:
             assert line.count('","') == width - 1 and line[0] == line[-1] == '"'
+
+
+@pytest.mark.requirement("R-020")
+def test_export__our_validator_over_all_files__finds_no_error(
+    living_town: Town, tmp_path: Path
+) -> None:
+    for number in range(4):
+        lane = "urgent" if number == 1 else "main"
+        mode = "full" if number in (0, 3) else "differential"
+        folder = living_town.export(tmp_path / "out", mode=mode, lane=lane).folder
+        report = validate_path(folder)
+        findings = [finding for file in report.files for finding in file.findings]
+        assert report.refusal is None
+        assert not [f for f in findings if f.severity != "warning"]
+        living_town.advance(2, at_least_one_of_each=True)
+
+
+def test_export__many_on_one_day__each_as_of_is_later(living_town: Town, tmp_path: Path) -> None:
+    moments = [
+        living_town.export(tmp_path / "out", mode="differential", files=("J01",)).as_of
+        for _ in range(10)
+    ]
+    assert moments == sorted(set(moments)) and moments[0] == "2026-11-22T20:30:00+09:00"
 
 
 def test_export__part_folder__is_gone_and_name_is_taken_once(
