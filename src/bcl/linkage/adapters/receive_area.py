@@ -47,7 +47,7 @@ class ReceiveArea:
     def open_writer(self, place: Place, *, acknowledged: int) -> SealedWriter:
         """Continue (or begin) the file; raises SealedFileBusy while another writer holds it."""
         path = self._path(place)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_private(path.parent)
         return SealedWriter(
             path, _key(place), context=_context(place), resume=True, acknowledged=acknowledged
         )
@@ -72,7 +72,7 @@ class ReceiveArea:
 
     def free_bytes(self) -> int:
         """Bytes free on the disk of the area for an ordinary user."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_private(self.root)
         return shutil.disk_usage(self.root).free
 
     def stored_uploads(self, municipality_code: str) -> Iterator[uuid.UUID]:
@@ -86,6 +86,12 @@ class ReceiveArea:
                     yield uuid.UUID(entry.removesuffix(_ENDING))
                 except ValueError:
                     continue
+
+    def _make_private(self, folder: Path) -> None:
+        """Make a folder and those above it that are missing, for this user alone."""
+        if not folder.is_dir():
+            self._make_private(folder.parent)
+            folder.mkdir(mode=0o700, exist_ok=True)
 
     def _path(self, place: Place) -> Path:
         return self.root / place.municipality_code / f"{place.upload_id}{_ENDING}"

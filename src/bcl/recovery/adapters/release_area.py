@@ -56,7 +56,7 @@ def seal_package(
     file appears under its name only when it is whole and forced to the disk.
     """
     recipient = pyrage.x25519.Recipient.from_str(age_public_key)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_private(path.parent)
     unfinished = path.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -123,6 +123,13 @@ def digest_of(path: Path) -> str:
     """SHA-256 of a file, lower-case hex."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder and those above it that are missing, for this user alone."""
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _enlarge(descriptor: int) -> None:
