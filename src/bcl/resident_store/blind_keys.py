@@ -23,12 +23,12 @@ DIGEST_BYTES = 16
 # No register text holds this noncharacter; folding many values at once keeps it in place.
 _SEPARATOR = "\ufdd0"
 _CACHE_LIMIT = 100_000
+_WIDE_SPACE = "\u3000".encode()
 
 Fold = Callable[[str], str]
 FOLDS: dict[str, Fold] = {
     "name": characters.fold_name,
     "kana": characters.fold_kana,
-    "head_name": characters.fold_name,
 }
 
 
@@ -48,7 +48,7 @@ class BlindKeys:
         self._pad = ColumnCmac(derive(identity, "facts pad"))
         self._search_secret = search
         self._search: dict[str, ColumnCmac] = {}
-        self._cache: dict[str, dict[bytes, int]] = {}
+        self._cache: dict[str, dict[bytes, bytes]] = {}
 
     def __repr__(self) -> str:
         return "BlindKeys(…)"
@@ -96,20 +96,19 @@ class BlindKeys:
     def folded_keys(self, kind: str, values: Sequence[bytes]) -> np.ndarray:
         """Search keys of UTF-8 values of a folded kind; gives int64 (n).
 
-        Names and dates repeat, so values already seen come from a bounded memory.
+        Folding drops spaces, so a name folds part by part; surnames and given names repeat, and
+        parts already seen come from a bounded memory.
         """
         known = self._cache.setdefault(kind, {})
         if len(known) > _CACHE_LIMIT:
             known.clear()
-        missing = [value for value in dict.fromkeys(values) if value not in known]
+        parts = [value.split(_WIDE_SPACE) for value in values]
+        missing = list({part for row in parts for part in row if part not in known})
         if missing:
-            folded = fold_all(FOLDS[kind], missing)
-            matrix = np.array(folded, dtype=f"S{max(map(len, folded)) or 1}")
-            keys = self.search_keys(
-                kind, bytes_matrix(matrix), np.fromiter(map(len, folded), dtype=np.int64)
-            )
-            known.update(zip(missing, keys.tolist(), strict=True))
-        return np.fromiter(map(known.__getitem__, values), dtype=np.int64, count=len(values))
+            known.update(zip(missing, fold_all(FOLDS[kind], missing), strict=True))
+        folded = [b"".join([known[part] for part in row]) for row in parts]
+        matrix = np.array(folded, dtype=f"S{max(1, max(map(len, folded)))}")
+        return self.search_keys(kind, bytes_matrix(matrix), np.char.str_len(matrix))
 
     def _searcher(self, kind: str) -> ColumnCmac:
         if kind not in self._search:

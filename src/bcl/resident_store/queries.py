@@ -167,7 +167,7 @@ def find_by_search(
     """Records found by one exact value.
 
     `kind`: person (addressee number), household (household number), name, kana, born
-    (YYYY-MM-DD), head_name, or the name of any other exactly searched column
+    (YYYY-MM-DD), or the name of any other exactly searched column
     (`seal_registration_number`, `block_id`, …). Names and kana are compared folded. The value
     itself never reaches the database.
     """

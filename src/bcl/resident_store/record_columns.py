@@ -14,9 +14,10 @@ from bcl_contract.linkage.layouts import Layout
 from bcl_contract.linkage.table import MAX_FIXED_WIDTH, Chunk
 
 PERSON, HOUSEHOLD, NAME, KANA, BORN = "person", "household", "name", "kana", "born"
-HEAD_NAME, CERT_LINK = "head_name", "cert_link"
+CERT_LINK = "cert_link"
 _PERSON_COLUMNS = ("addressee_number", "owner_addressee_number")
 _HEAD_NAME_COLUMN = "head_of_household_name"
+_SLOT_COLUMNS = ("addressee_number", "household_number")
 _LINK_SEPARATOR = b"\x1f"
 
 
@@ -32,7 +33,7 @@ def search_kind(layout: Layout, column: str) -> str | None:
     if column == "household_number" and search == "exact":
         return HOUSEHOLD
     if column == _HEAD_NAME_COLUMN:
-        return HEAD_NAME
+        return None  # the household's search key finds the same people
     if search == "exact":
         return column
     return {"name": NAME, "kana": KANA, "date": BORN}.get(search)
@@ -80,45 +81,63 @@ def search_entries(
 
     `kept` int64 are rows of the chunk, `record_ids` and `slots` theirs, in the same order.
     """
-    found: dict[str, list[np.ndarray]] = {PERSON: [slots.persons], HOUSEHOLD: [slots.households]}
+    found: list[np.ndarray] = [slots.persons, slots.households]
     filled = chunk.filled_columns()
+    folded: dict[str, list[str]] = {}
     for column in chunk.layout.columns:
         kind = search_kind(chunk.layout, column.name)
-        if kind is None or not filled[column.position - 1]:
+        if kind is None or not filled[column.position - 1] or column.name in _SLOT_COLUMNS:
             continue
-        if kind not in (PERSON, HOUSEHOLD):
-            found.setdefault(kind, []).append(_column_keys(chunk, keys, column.name, kind, kept))
-        elif column.name not in ("addressee_number", "household_number"):
-            found[kind].append(_column_keys(chunk, keys, column.name, kind, kept))
+        if kind in FOLDS:
+            folded.setdefault(kind, []).append(column.name)
+        else:
+            found.append(_exact_keys(chunk, keys, column.name, kind, kept))
+    for kind, names in folded.items():
+        found += _folded_keys(chunk, keys, names, kind, kept)
     if chunk.layout.has("issuer_key"):
-        found[CERT_LINK] = [_link_keys(chunk, keys, kept)]
-    all_keys, all_ids = [], []
-    for columns in found.values():
-        for place, column_keys in enumerate(columns):
-            fresh = column_keys != 0
-            for earlier in columns[:place]:  # the same name in two columns is one entry
-                fresh &= column_keys != earlier
-            all_keys.append(column_keys[fresh])
-            all_ids.append(record_ids[fresh])
-    return np.concatenate(all_keys), np.concatenate(all_ids)
+        found.append(_link_keys(chunk, keys, kept))
+    present = [column != 0 for column in found]
+    return (
+        np.concatenate([each[chosen] for each, chosen in zip(found, present, strict=True)]),
+        np.concatenate([record_ids[chosen] for chosen in present]),
+    )
 
 
-def _column_keys(
+def _exact_keys(
     chunk: Chunk, keys: BlindKeys, column: str, kind: str, kept: np.ndarray
 ) -> np.ndarray:
-    """Search keys of one column for the kept rows, 0 where it is empty; int64."""
-    if kind not in FOLDS:
-        messages, lengths = column_matrix(chunk, column)
-        messages, lengths = messages[kept], lengths[kept]
-        return np.where(lengths > 0, keys.search_keys(kind, messages, lengths), 0)
-    lengths = chunk.lengths(column)[kept]
-    result = np.zeros(len(kept), dtype=np.int64)
-    rows = np.flatnonzero(lengths > 0)
-    if len(rows):
-        width = min(MAX_FIXED_WIDTH, int(chunk.lengths(column).max()))
-        values = chunk.fixed(column, width)[kept[rows]].tolist()
-        result[rows] = keys.folded_keys(kind, values)
-    return result
+    """Search keys of one exact column for the kept rows, 0 where it is empty; int64."""
+    messages, lengths = column_matrix(chunk, column)
+    messages, lengths = messages[kept], lengths[kept]
+    return np.where(lengths > 0, keys.search_keys(kind, messages, lengths), 0)
+
+
+def _folded_keys(
+    chunk: Chunk, keys: BlindKeys, columns: list[str], kind: str, kept: np.ndarray
+) -> list[np.ndarray]:
+    """Search keys of the columns of one folded kind for the kept rows, 0 = none; int64 each.
+
+    A value that an earlier column of the row holds already is left out: the preferred name is
+    nearly always the name.
+    """
+    found: list[np.ndarray] = []
+    values: list[np.ndarray] = []
+    for column in columns:
+        lengths = chunk.lengths(column)
+        width = max(1, min(MAX_FIXED_WIDTH, int(lengths.max())))
+        own = chunk.fixed(column, width)[kept]
+        fresh = lengths[kept] > 0
+        for earlier in values:
+            fresh &= own != earlier
+        result = np.zeros(len(kept), dtype=np.int64)
+        rows = np.flatnonzero(fresh)
+        if len(rows):
+            result[rows] = keys.folded_keys(kind, own[rows].tolist())
+            for earlier_keys in found:  # different spellings may fold to the same
+                result[result == earlier_keys] = 0
+        values.append(own)
+        found.append(result)
+    return found
 
 
 def _link_keys(chunk: Chunk, keys: BlindKeys, kept: np.ndarray) -> np.ndarray:

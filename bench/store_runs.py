@@ -1,0 +1,275 @@
+"""What the benchmarks of the resident store share: data, a cluster of their own, child processes.
+
+Our side always runs in a child process, so that its peak memory is its own. The peers run on the
+same cluster in the same run, in turns with ours. J01 comes from the synthetic core system, all
+159 columns; above 200,000 residents the town is repeated under other numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+TOWN = "999997"
+_LARGEST_TOWN = 200_000
+_NUMBER_AT = 10  # where the addressee number's digits begin in a canonical line of J01
+_CHANGED_PER_MILLE, _GONE_PER_MILLE, _NEW_PER_MILLE = 6, 2, 2
+
+
+# -- the cluster ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def world() -> Iterator[Path]:
+    """A state directory with a running, migrated cluster and one registered town."""
+    state = Path(tempfile.mkdtemp(prefix="bcl-bench-", dir="/tmp"))  # noqa: S108
+    state.chmod(0o711)
+    try:
+        child(state, "prepare")
+        yield state
+    finally:
+        child(state, "destroy")
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def child(state: Path, *words: str) -> dict[str, Any]:
+    """Run one step of this module in a process of its own; gives its JSON answer."""
+    environment = os.environ | {
+        "BCL_STATE_DIR": str(state), "BCL_ENVIRONMENT": "test", "BCL_WORLD": "bench",
+        "DJANGO_SETTINGS_MODULE": "bcl.config.settings", "PYTHONPATH": str(SOURCE),
+        "BCL_MINIMUM_FREE_MB": "64",
+    }
+    done = subprocess.run(
+        [sys.executable, __file__, *words], env=environment, capture_output=True, text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{words[0]}: {done.stderr[-2000:]}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def superuser(state: Path):  # noqa: ANN201 - a psycopg connection
+    """A superuser's connection, for the peers (server-side COPY reads files)."""
+    import psycopg
+
+    from bcl.foundation.postgres import EmbeddedCluster
+    from bcl.foundation.roles import SUPERUSER
+
+    info = EmbeddedCluster(state / "postgres").connection_info()
+    assert info is not None
+    return psycopg.connect(info.url(SUPERUSER), autocommit=True)
+
+
+def _set_up() -> None:
+    import django
+
+    django.setup()
+
+
+def prepare(_: list[str]) -> dict[str, Any]:
+    """Start the cluster, migrate, register the town."""
+    from bcl.config import env
+    from bcl.foundation import migrate
+    from bcl.foundation.postgres import EmbeddedCluster, Tuning
+
+    settings = env.read()
+    sizes = settings.cluster
+    EmbeddedCluster(
+        settings.postgres_dir,
+        tuning=Tuning(sizes.shared_buffers_mb, sizes.max_wal_size_mb,
+                      sizes.maintenance_work_mem_mb, sizes.max_connections),
+    ).ensure_running()
+    _set_up()
+    migrate.run()
+    child(settings.state_dir, "register")
+    return {}
+
+
+def register(_: list[str]) -> dict[str, Any]:
+    """Register the town with its keys."""
+    _set_up()
+    from bcl.municipalities import api as municipalities
+
+    municipalities.register_municipality(
+        municipality_code=TOWN, name_ja="見本市", head_title_ja="市長", mayor_name_ja="見本 太郎"
+    )
+    return {}
+
+
+def destroy(_: list[str]) -> dict[str, Any]:
+    """Stop the cluster and remove it."""
+    from bcl.foundation.postgres import EmbeddedCluster
+
+    EmbeddedCluster(Path(os.environ["BCL_STATE_DIR"]) / "postgres").destroy()
+    return {}
+
+
+def empty_store(state: Path) -> None:
+    """Take every record out, so that a full load can be repeated."""
+    with superuser(state) as db:
+        tables = db.execute(
+            "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables"
+            " WHERE tablename LIKE 'resident_store_%'"
+        ).fetchone()
+        assert tables is not None
+        db.execute(f"TRUNCATE {tables[0]}")
+        db.execute("CHECKPOINT")
+
+
+# -- data ----------------------------------------------------------------------------------------
+
+
+def generate(words: list[str]) -> dict[str, Any]:
+    """generate FOLDER ROWS: full.csv (J01) and, after 1 % of changes and a shuffle, next.csv."""
+    from bcl_sim.core_system.town import Town
+
+    folder, rows = Path(words[0]), int(words[1])
+    folder.mkdir(mode=0o755)
+    residents = max(1000, min(rows, _LARGEST_TOWN))
+    town = Town.generate(
+        folder / "town", municipality_code=TOWN, residents=residents, with_tax=False,
+        seal_image_share=0,
+    )
+    exported = town.export(folder / "drop", files=["J01"])
+    town.close()
+    (source,) = exported.folder.glob("*_J01_*.csv")
+    header, *lines = source.read_bytes().splitlines(keepends=True)
+    lines = _repeated(lines, rows)
+    (folder / "full.csv").write_bytes(header + b"".join(lines))
+    (folder / "next.csv").write_bytes(header + b"".join(_next_day(lines)))
+    shutil.rmtree(folder / "town")
+    shutil.rmtree(folder / "drop")
+    for name in ("full.csv", "next.csv"):
+        (folder / name).chmod(0o644)
+    return {"rows": len(lines), "bytes": (folder / "full.csv").stat().st_size}
+
+
+def _renumbered(line: bytes, number: bytes) -> bytes:
+    """The same person in another copy of the town: other addressee and household numbers."""
+    fields = line.split(b'","', 7)
+    fields[1] = number + fields[1][len(number):]
+    fields[6] = number + fields[6][len(number):]
+    return b'","'.join(fields)
+
+
+def _repeated(lines: list[bytes], rows: int) -> list[bytes]:
+    whole = list(lines[:rows])
+    copy = 0
+    while len(whole) < rows:
+        copy += 1
+        number = f"{copy:03}".encode()
+        whole += [_renumbered(line, number) for line in lines[: rows - len(whole)]]
+    return whole
+
+
+def _next_day(lines: list[bytes]) -> list[bytes]:
+    """One per cent of changes, with insertions and deletions, in another order."""
+    dice = random.Random(1)
+    count = len(lines)
+    chosen = dice.sample(range(count), count * (_CHANGED_PER_MILLE + _GONE_PER_MILLE) // 1000)
+    gone = set(chosen[: count * _GONE_PER_MILLE // 1000])
+    changed = set(chosen) - gone
+    after = []
+    for place, line in enumerate(lines):
+        if place in gone:
+            continue
+        after.append(line[:-12] + b'"23:59:59"\r\n' if place in changed else line)
+    for line in dice.sample(lines, count * _NEW_PER_MILLE // 1000):
+        after.append(_renumbered(line, b"987"))
+    dice.shuffle(after)
+    return after
+
+
+# -- our side --------------------------------------------------------------------------------------
+
+
+def load(words: list[str]) -> dict[str, Any]:
+    """load PATH SEQUENCE: apply one full file of J01."""
+    _set_up()
+    from bcl.foundation.audit import SYSTEM
+    from bcl.resident_store import api as store
+    from bcl_contract.clock import JST
+    from bcl_contract.linkage.layouts import load_interface
+
+    layout = load_interface().files["J01"]
+    sequence = int(words[1])
+    at = datetime(2026, 11, 1, 20, 0, tzinfo=JST) + timedelta(days=sequence)
+    began, cpu = time.perf_counter(), time.process_time()
+    with open(words[0], "rb") as source:
+        result = store.apply_files(
+            municipality_code=TOWN, transmission_id=f"bench{sequence}", lane="main",
+            sequence=sequence, mode="full", as_of=at, interface_version="1.0",
+            open_files=[("J01", layout, io.BufferedReader(source, 1 << 20))], seal_images=(),
+            decide=lambda _: store.Verdict.LAND, by=SYSTEM, at=at,
+        )
+    seconds = time.perf_counter() - began
+    assert result.landed
+    (counts,) = result.summary.files
+    return {
+        "seconds": seconds,
+        "cpu": time.process_time() - cpu,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "counts": {
+            name: getattr(counts, name)
+            for name in ("rows", "inserted", "changed", "ended", "unchanged", "after",
+                         "quarantined")
+        },
+    }
+
+
+# -- the peers -----------------------------------------------------------------------------------
+
+# The columns our search keys and record key are made of (J01).
+PEER_INDEXES = (
+    "addressee_number, history_number, history_branch_number", "addressee_number",
+    "household_number", "full_name", "full_name_kana", "born_on", "preferred_full_name",
+)
+
+
+def make_plain_table(db: Any, name: str = "plain_j01") -> None:
+    """A text table with the columns of J01 and no index."""
+    from bcl_contract.linkage.layouts import load_interface
+
+    columns = ", ".join(f"{each} text" for each in load_interface().files["J01"].names)
+    db.execute(f"DROP TABLE IF EXISTS {name}")
+    db.execute(f"CREATE TABLE {name} ({columns})")
+
+
+def copy_plain(db: Any, path: Path, name: str = "plain_j01") -> float:
+    """Seconds of the server's own COPY of a file into the plain table."""
+    began = time.perf_counter()
+    db.execute(f"COPY {name} FROM '{path}' (FORMAT csv, HEADER)")
+    return time.perf_counter() - began
+
+
+def index_plain(db: Any, name: str = "plain_j01") -> float:
+    """Seconds of building b-trees on the columns we search by."""
+    began = time.perf_counter()
+    for columns in PEER_INDEXES:
+        db.execute(f"CREATE INDEX ON {name} ({columns})")
+    return time.perf_counter() - began
+
+
+STEPS = {
+    "prepare": prepare, "register": register, "destroy": destroy, "generate": generate,
+    "load": load,
+}
+
+
+if __name__ == "__main__":
+    print(json.dumps(STEPS[sys.argv[1]](sys.argv[2:])))
