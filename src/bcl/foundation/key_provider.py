@@ -66,7 +66,8 @@ class FileKeyProvider:
     def create(cls, path: Path) -> FileKeyProvider:
         """Make the key file if it isn't there yet; an existing one is never overwritten."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        # A name of its own: two threads of one process may come here at the same moment.
+        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(secrets.token_hex(_KEY_BYTES).encode() + b"\n")
