@@ -208,6 +208,12 @@ def _wire_server(env: _Reader) -> WireServer:
     )
 
 
+def assume(**variables: str) -> None:
+    """Set variables of this process itself, before Django reads the settings: an entry point
+    knows its role better than whoever started it."""
+    os.environ.update({"DJANGO_SETTINGS_MODULE": "bcl.config.settings"} | variables)
+
+
 class _Reader:
     """Typed access to the variables; every complaint names the variable and what it may be."""
 

@@ -7,7 +7,6 @@ It runs until SIGTERM (running requests finish) and refuses to start on an unsaf
 
 from __future__ import annotations
 
-import os
 import ssl
 import sys
 from collections.abc import Callable
@@ -88,8 +87,7 @@ def run() -> None:
     wrong, 1 when the database would not keep the towns apart, is for another environment, or
     can't be reached.
     """
-    os.environ.setdefault("BCL_ROLE", "wire")
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bcl.config.settings")
+    env.assume(BCL_ROLE="wire")
     try:
         options = gunicorn_options(env.read())
     except env.SettingsError as wrong:

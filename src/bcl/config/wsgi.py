@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import django
 from django.core.handlers.wsgi import WSGIHandler
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bcl.config.settings")
+from bcl.config import env
+
+env.assume(BCL_ROLE="wire")
 django.setup(set_prefix=False)
 
 from bcl.config.start_up import assert_ready_to_serve  # noqa: E402 - needs the apps loaded

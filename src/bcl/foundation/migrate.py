@@ -3,13 +3,12 @@
     from bcl.foundation import migrate
     migrate.run()
 
-A process of its own does it (`python -m bcl.foundation.migrate`), so that the caller's Django
+A process of its own does it (`python -m bcl.config.migrate_as_owner`), so that the caller's Django
 keeps its serving role. Migrations are linear and wait at most 4 s for a lock.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -24,14 +23,9 @@ def run(environ: Mapping[str, str] | None = None) -> None:
 
     `environ` replaces this process's environment variables (BCL_STATE_DIR, …) for the child.
     """
-    variables = dict(os.environ if environ is None else environ)
-    variables |= {
-        "BCL_DATABASE_ROLE": "owner",
-        "DJANGO_SETTINGS_MODULE": "bcl.config.settings",
-    }
     finished = subprocess.run(
-        [sys.executable, "-m", "bcl.foundation.migrate"],
-        env=variables,
+        [sys.executable, "-m", "bcl.config.migrate_as_owner"],
+        env=None if environ is None else dict(environ),
         capture_output=True,
         text=True,
         check=False,
@@ -40,13 +34,14 @@ def run(environ: Mapping[str, str] | None = None) -> None:
         raise MigrationFault(finished.stderr.strip()[-4000:])
 
 
-def _main() -> None:
-    import django
+def migrate_here() -> None:
+    """Migrate over this process's connection, which must be the owner's."""
     from django.conf import settings
     from django.core.management import call_command
     from django.db import connection
 
-    django.setup()
+    from bcl.foundation import environment_guard
+
     call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
     # A first migration decides for good what the cluster is for; later ones only check.
     with connection.cursor() as cursor:
@@ -55,10 +50,4 @@ def _main() -> None:
             "VALUES (1, %s, 1, now()) ON CONFLICT (id) DO NOTHING",
             [settings.BCL.environment],
         )
-    from bcl.foundation import environment_guard
-
     environment_guard.assert_environment_matches()
-
-
-if __name__ == "__main__":
-    _main()
