@@ -323,9 +323,10 @@ def write_package(
     if len(signature) != _SIGNATURE_BYTES:
         raise ValueError("an Ed25519 signature has 64 bytes")
     with ZipWriter(target_zip) as writer:
-        writer.write(MANIFEST_NAME, [data])
-        writer.write(SIGNATURE_NAME, [signature], stored=True)
+        writer.write(MANIFEST_NAME, [data], size=len(data))
+        writer.write(SIGNATURE_NAME, [signature], size=_SIGNATURE_BYTES, stored=True)
         for entry in manifest.files:
             parts = _hashed(_parts(files[entry.name]), entry)
-            writer.write(entry.name, parts, stored=entry.file_id == SEAL_IMAGE_FILE_ID)
+            stored = entry.file_id == SEAL_IMAGE_FILE_ID
+            writer.write(entry.name, parts, size=entry.bytes, stored=stored)
     return data

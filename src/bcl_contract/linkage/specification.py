@@ -189,7 +189,8 @@ def _column_row(column: Column, layout: Layout) -> str:
         f'<th scope="row">{escape(column.title_ja)}</th><td><code>{column.name}</code></td>'
         f"<td>{TYPE_TEXTS[column.type]}</td>"
         f'<td class="number">{column.length}</td><td>{REQUIRED_TEXTS[column.required]}</td>'
-        f"<td>{escape(explain_condition(column.condition, layout))}</td><td>{column.key_order or ''}</td>"
+        f"<td>{escape(explain_condition(column.condition, layout))}</td>"
+        f"<td>{column.key_order or ''}</td>"
         f"<td>{codes}</td><td>{SENSITIVITY_TEXTS[column.sensitivity]}</td>"
         f"<td>{'・'.join(PROFILE_TEXTS[profile] for profile in column.profiles)}</td></tr>"
     )

@@ -425,16 +425,30 @@ def test_write_package__content_differs_from_the_manifest__raises(sample):
         write_package(io.BytesIO(), manifest=manifest, files={}, sign=sample.key.sign)
 
 
-def test_zip_writer__every_reader__agrees(tmp_path):
+@pytest.mark.parametrize("announced", [100_002, 5 << 30])
+def test_zip_writer__every_reader__agrees(announced):
+    """Announced as larger than 4 GiB, the member gets 64-bit sizes."""
     target = io.BytesIO()
     with ZipWriter(target) as writer:
-        writer.write(M.decode(), [b"ab", b"", b"c" * 100_000])
-        writer.write(PNG.decode(), [b"xyz"], stored=True)
+        writer.write(M.decode(), [b"ab", b"", b"c" * 100_000], size=announced)
+        writer.write(PNG.decode(), [b"xyz"], size=3, stored=True)
     with zipfile.ZipFile(target) as archive:
         assert archive.testzip() is None
         assert archive.read(M.decode()) == b"ab" + b"c" * 100_000
     entries = read_entries(target, PackageLimits())
     assert [e.inflated_bytes for e in entries.values()] == [100_002, 3]
+
+
+def test_zip_writer__more_members_than_16_bits_count__every_reader_agrees():
+    target = io.BytesIO()
+    with ZipWriter(target) as writer:
+        for number in range(66_000):
+            writer.write(f"seal/{number}_1.png", [b"x"], size=1, stored=True)
+    entries = read_entries(target, PackageLimits())
+    assert len(entries) == 66_000
+    with zipfile.ZipFile(target) as archive:
+        assert len(archive.namelist()) == 66_000
+        assert archive.read("seal/65999_1.png") == b"x"
 
 
 VECTORS = Path(os.environ.get("BCL_VECTORS", "/nonexistent")) / "zip_yauzl" / "test"
