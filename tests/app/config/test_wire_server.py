@@ -17,7 +17,7 @@ import pytest
 from bcl.foundation import clock
 from bcl_sim.pki import make_world_pki
 
-pytestmark = [pytest.mark.requirement("R-013"), pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.requirement("R-016"), pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(scope="module")

@@ -36,10 +36,14 @@ def _verdict(at: datetime, **changes) -> str:
         ("23:59:59", "SERVICE_OUTSIDE_HOURS"),
     ],
 )
-def test_issuance__at_the_borders__opens_at_0630_and_closes_at_2300(clock_time, verdict):
+@pytest.mark.requirement("R-216")
+@pytest.mark.requirement("R-217")
+@pytest.mark.parametrize("service", [Service.ISSUANCE, Service.BACKUP, Service.DISASTER])
+def test_service__at_the_borders__opens_at_0630_and_closes_at_2300(service, clock_time, verdict):
     at = datetime.fromisoformat(f"2026-11-22T{clock_time}").replace(tzinfo=JST)
-    assert _verdict(at) == verdict
-    assert _verdict(at.astimezone(UTC)) == verdict, "the zone of the question must not matter"
+    rows = queries.national_hours(service)
+    assert _verdict(at, service=service, rows=rows) == verdict
+    assert _verdict(at.astimezone(UTC), service=service, rows=rows) == verdict, "the zone of the question must not matter"
 
 
 @given(st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)))  # noqa: DTZ001
@@ -82,7 +86,12 @@ def test_national_hours__of_every_service__are_there(service):
     assert queries.national_hours(service)
 
 
-def test_backup__at_night__is_open():
+@pytest.mark.requirement("R-217")
+def test_issuance__on_new_years_day__is_open():
+    assert _verdict(datetime(2027, 1, 1, 6, 30, tzinfo=JST)) == "OPEN"
+
+
+def test_recovery__at_night__is_open():
     at = datetime(2026, 11, 22, 23, 59, 59, tzinfo=JST)
-    rows = queries.national_hours(Service.BACKUP)
-    assert _verdict(at, service=Service.BACKUP, rows=rows) == "OPEN"
+    rows = queries.national_hours(Service.RECOVERY)
+    assert _verdict(at, service=Service.RECOVERY, rows=rows) == "OPEN"
