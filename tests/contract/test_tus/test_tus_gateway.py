@@ -151,7 +151,7 @@ def test_gateway__same_package_five_times_in_parallel__is_applied_once(hall) -> 
                     line, url, io.BytesIO(content), offset=0, length=len(content),
                     chunk_bytes=CHUNK, report=lambda _: None,
                 )  # fmt: skip
-        except BaseException as problem:  # noqa: BLE001 - told to the test below
+        except BaseException as problem:
             problems.append(problem)
 
     threads = [threading.Thread(target=send) for _ in range(5)]
