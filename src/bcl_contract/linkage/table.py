@@ -254,7 +254,7 @@ class TableReader(Iterator[Chunk]):
         start = self._carry
         if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start:
             raise self._fail(1, "LINKAGE_UTF16")
-        block = self._next_block(limit=64 << 10)
+        block = self._next_block(limit=min(self._chunk_bytes, 64 << 10))
         if block.startswith(BOM):
             block = block[len(BOM) :]
             self.findings.append(
@@ -271,40 +271,36 @@ class TableReader(Iterator[Chunk]):
         self._line = 2
 
     def _next_block(self, limit: int | None = None) -> bytes:
-        """Read whole lines: up to a chunk; the last line gets its line end when it lacks one."""
+        """Read whole lines, about `limit` bytes of them, at least one; b"" at the end."""
         want = limit or self._chunk_bytes
         parts, held = [self._carry], len(self._carry)
-        newline = self._carry.rfind(b"\n", 0, want)
-        while not self._ended and (held < want or newline < 0):
-            data = self._source.read(max(want - held, 1 << 16))
+        has_line_end = b"\n" in self._carry
+        while not self._ended and (held < want or not has_line_end):
+            data = self._source.read(max(want - held, min(want, 1 << 16)))
             self._ended = not data
             parts.append(data)
             held += len(data)
-            newline = held if b"\n" in data else newline
-            if newline < 0 and held > MAX_LINE_BYTES:
+            has_line_end = has_line_end or b"\n" in data
+            if not has_line_end and held > MAX_LINE_BYTES:
                 raise self._fail(self._line, "LINKAGE_ROW_TOO_LONG")
         block = b"".join(parts)
-        cut = block.rfind(b"\n") + 1
-        if self._ended and cut < len(block):
-            return self._last_block(block)
+        if not has_line_end:
+            self._carry = b""
+            return self._last_line(block) if block else b""
+        cut = block.rfind(b"\n", 0, want) + 1 or block.find(b"\n", want) + 1
         self._carry = block[cut:]
-        if len(self._carry) > MAX_LINE_BYTES:
-            raise self._fail(self._line, "LINKAGE_ROW_TOO_LONG")
         return block[:cut]
 
-    def _last_block(self, block: bytes) -> bytes:
-        """Complete the last line, which has no line end; a cut-off one is found later."""
-        self._carry = b""
-        line_end = b"\r\n" if b"\r\n" in block or self._line > 1 else b"\n"
-        if b"\n" not in block and self._line == 1 and b"\r" in block:
-            raise self._fail(1, "LINKAGE_CR_ONLY")
-        last = block.rpartition(b"\n")[2]
-        if self._line > 1 or b"\n" in block:
-            self._check_text(last)
-            line = self._line + block.count(b"\n")
-            if line > 1 and not table_lines.is_complete(last, len(self._layout.columns)):
-                raise self._fail(line, "LINKAGE_TRUNCATED")
-        return block.removesuffix(b"\r") + line_end
+    def _last_line(self, line: bytes) -> bytes:
+        """Complete a last line that has no line end, unless it was cut off."""
+        if self._line == 1:
+            if b"\r" in line:
+                raise self._fail(1, "LINKAGE_CR_ONLY")
+            return line + b"\n"
+        self._check_text(line)
+        if not table_lines.is_complete(line, len(self._layout.columns)):
+            raise self._fail(self._line, "LINKAGE_TRUNCATED")
+        return line.removesuffix(b"\r") + b"\r\n"
 
     def _check_text(self, data: bytes) -> pl.Series:
         """Give the bytes as one UTF-8 string; TableFault with the line when they are not."""
@@ -333,6 +329,9 @@ class TableReader(Iterator[Chunk]):
         offsets = np.empty(rows + 1, dtype=np.int64)
         offsets[:-1] = fields.opening[:, 0]
         offsets[-1] = len(block)
+        too_long = np.flatnonzero(np.diff(offsets) > MAX_LINE_BYTES)
+        if len(too_long):
+            raise self._fail(self._line + int(too_long[0]), "LINKAGE_ROW_TOO_LONG")
         return Chunk(self._layout, self._line, rows, block, offsets, fields, text)
 
     def _rewritten(self, block: bytes, columns: int) -> bytes:
@@ -345,7 +344,15 @@ class TableReader(Iterator[Chunk]):
         rewritten = table_lines.canonical_lines(block, columns)
         if isinstance(rewritten, bytes):
             return rewritten
-        raise self._fail(self._line + rewritten.line, rewritten.code)
+        code = rewritten.code
+        if code == "LINKAGE_UNCLOSED_QUOTE" and self._closes_later():
+            code = "LINKAGE_NEWLINE_IN_VALUE"
+        raise self._fail(self._line + rewritten.line, code)
+
+    def _closes_later(self) -> bool:
+        """Whether a quote left open in this block is closed by a line not far behind it."""
+        ahead = self._carry + self._source.read(MAX_LINE_BYTES)
+        return table_lines.has_odd_quotes(ahead.split(b"\n"))
 
 
 def iter_chunks(

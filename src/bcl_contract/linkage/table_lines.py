@@ -119,8 +119,12 @@ def _refine(code: str, lines: list[bytes], index: int) -> str:
     """Tell a line end inside a value from a quote that never closes: does a later line close it?"""
     if code != "LINKAGE_UNCLOSED_QUOTE":
         return code
-    closes = any(line.count(b'"') % 2 for line in lines[index + 1 :])
-    return "LINKAGE_NEWLINE_IN_VALUE" if closes else code
+    return "LINKAGE_NEWLINE_IN_VALUE" if has_odd_quotes(lines[index + 1 :]) else code
+
+
+def has_odd_quotes(lines: Sequence[bytes]) -> bool:
+    """Say whether some line has an odd number of quotes: it opens or closes a value alone."""
+    return any(line.count(b'"') % 2 for line in lines)
 
 
 def judge_header(line: bytes, layout: Layout) -> str | None:

@@ -158,6 +158,14 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
+def test_iter_chunks__small_chunks__really_split_the_table():
+    _, chunks = read(CANONICAL, chunk_bytes=150)
+    assert [chunk.rows for chunk in chunks] == [1, 1, 1, 1, 1]
+    assert [chunk.first_line for chunk in chunks] == [2, 3, 4, 5, 6]
+    _, chunks = read(CANONICAL, chunk_bytes=1)
+    assert [chunk.rows for chunk in chunks] == [1, 1, 1, 1, 1]
+
+
 @pytest.mark.requirement("R-019")
 @settings(max_examples=300, deadline=None)
 @given(rows=ROWS, chunk_bytes=st.integers(1, 400), quoting=st.sampled_from([0, 1]),
