@@ -11,7 +11,7 @@ and are settings of the caller: a real adapter passes the real ones.
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -214,7 +214,7 @@ def verify_path(
     try:
         leaf = asn1_x509.Certificate.load(cert_der)
         validator = CertificateValidator(leaf, validation_context=context, pkix_params=params)
-        _run(validator.async_validate_path())
+        _run(validator.async_validate_path)
     except (PathBuildingError, InvalidCertificateError):
         return Refusal("USER_AUTH_CERT_FOREIGN_ISSUER")
     except (ExpiredError, NotYetValidError) as error:
@@ -236,9 +236,20 @@ def verify_path(
 T = TypeVar("T")
 
 
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a validation that never waits for the network. Not for use inside an event loop."""
-    return asyncio.run(coroutine)
+def _run(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a validation that never waits for the network. Not for use inside an event loop.
+
+    With everything at hand the coroutine runs through at its first step, and an event loop for
+    each card would cost as much again as the check itself.
+    """
+    coroutine = begin()
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    coroutine.close()
+    return asyncio.run(begin())
 
 
 def check_profile(cert: x509.Certificate, policy: str) -> Refusal | None:

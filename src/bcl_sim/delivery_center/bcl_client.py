@@ -97,7 +97,7 @@ class BclClient:
                 body, signature = self._send(url + path, write_message(sending), ends)
             except TimeoutError:
                 return Refusal("CENTER_DEADLINE_PASSED")
-            except httpx.TransportError:
+            except httpx.RequestError:
                 continue
             except _AnswerTooLarge:
                 return Refusal("CENTER_ANSWER_WRONG")

@@ -6,6 +6,7 @@ transactions it began. ``/status`` gives counts without anything personal.
 
 import hashlib
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -110,7 +111,11 @@ def status_of(center: Center) -> dict[str, Any]:
 def tidy_forever(center: Center, stop: threading.Event) -> None:
     """End what is overdue and repeat unacknowledged confirmations, every two seconds."""
     while not stop.wait(TIDY_SECONDS):
-        center.tidy()
+        try:
+            center.tidy()
+        except Exception as fault:
+            # One bad round must not end all later ones; the journal still holds what is open.
+            sys.stderr.write(f"tidy failed: {type(fault).__name__}\n")
 
 
 def _read_body(environ: Environ) -> bytes:

@@ -47,7 +47,7 @@ class CenterLine:
                     headers={"Content-Type": "application/json"},
                     timeout=SECONDS,
                 )
-            except httpx.TransportError:
+            except httpx.RequestError:
                 continue
             return _read(answer, request, form)
         return Refusal("KIOSK_CENTER_UNREACHABLE")

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -56,17 +56,16 @@ class Line:
     authority: Authority
     fake_bcl: object
     config: Path
+    serials: Callable[[], int]
     url: str = ""
     program: subprocess.Popen | None = None
-    cards: int = 0
 
     def start_center(self) -> None:
         self.program = _start("bcl_sim.delivery_center", "serve", "--config", str(self.config))
         self.url = f"https://{_listening(self.program)}"
 
     def card(self) -> tuple[SoftwareCard, int]:
-        self.cards += 1
-        serial_number, at = 0x7ABC0000 + self.cards, clock.now()
+        serial_number, at = self.serials(), clock.now()
         card = issue_card(
             self.authority,
             self.folder / f"{serial_number:X}.card",
@@ -123,12 +122,20 @@ def bcl_server(fake_bcl, world) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture
-def line(tmp_path, world, fake_bcl, bcl_server) -> Iterator[Line]:
-    authority = Authority(tmp_path / "jpki")
+@pytest.fixture(scope="module")
+def jpki(tmp_path_factory) -> Iterator[tuple[Authority, str]]:
+    """The JPKI as a program: its authority, and the address of its responder."""
+    folder = tmp_path_factory.mktemp("jpki")
+    authority = Authority(folder)
     authority.initialise(clock.now())
-    jpki = _start("bcl_sim.jpki", "serve", "--state", str(tmp_path / "jpki"),
-                  "--bind", "127.0.0.1:0")  # fmt: skip
+    program = _start("bcl_sim.jpki", "serve", "--state", str(folder), "--bind", "127.0.0.1:0")
+    yield authority, f"http://{_listening(program)}/ocsp"
+    _stop(program)
+
+
+@pytest.fixture
+def line(tmp_path, world, fake_bcl, bcl_server, jpki, serials) -> Iterator[Line]:
+    authority, ocsp_url = jpki
     config = tmp_path / "center.toml"
     write_configuration(
         config,
@@ -136,14 +143,13 @@ def line(tmp_path, world, fake_bcl, bcl_server) -> Iterator[Line]:
         state_directory=tmp_path / "center",
         bind="127.0.0.1:0",
         jpki_roots=authority.trust_roots_path,
-        ocsp_url=f"http://{_listening(jpki)}/ocsp",
+        ocsp_url=ocsp_url,
         routes={"999997": bcl_server},
     )
-    running = Line(tmp_path, world, authority, fake_bcl, config)
+    running = Line(tmp_path, world, authority, fake_bcl, config, serials)
     running.start_center()
     yield running
     _stop(running.program)
-    _stop(jpki)
 
 
 def visit(line: Line, card: SoftwareCard, **changes):
@@ -245,7 +251,7 @@ def test_kiosk__wrong_pin_revoked_card_and_wrong_choice__each_has_its_code(line)
 
 
 @pytest.mark.requirement("R-046")
-def test_kiosk__jpki_is_down__nobody_passes(line, tmp_path):
+def test_kiosk__jpki_is_down__nobody_passes(line):
     card, _ = line.card()
     text = line.config.read_text()
     start = text.index('ocsp_url = "') + len('ocsp_url = "')
