@@ -179,6 +179,56 @@ def export(
 
 
 @core.command()
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path, exists=True), required=True,
+    help="開いたリカバリデータ（zip かフォルダ）",
+)  # fmt: skip
+@click.option("--municipality", default="999997", show_default=True, help="団体コード（6桁）")
+@click.option("--today", type=click.DateTime(["%Y-%m-%d"]), help="町の日付（省略時は今日）")
+@_STATE
+def restore(source: Path, municipality: str, today: dt.datetime | None, state: Path) -> None:
+    """リカバリデータから、空の住民情報システムを作り直します。"""
+    from bcl_contract import clock
+    from bcl_sim.core_system.town import Town
+
+    try:
+        town = Town.restore(
+            state, source, municipality_code=municipality,
+            today=today.date() if today else clock.today(),
+        )  # fmt: skip
+    except FileExistsError:
+        raise CoreRefused("CORE_TOWN_EXISTS") from None
+    except ValueError as fault:
+        raise CoreRefused("CORE_RECOVERY_UNREADABLE") from fault
+    for name, count in town.counts().items():
+        click.echo(f"  {name}: {count:,} 件")
+    click.echo(f"作り直しました: {state}")
+    town.close()
+
+
+@core.command()
+@click.option(
+    "--with", "source", type=click.Path(path_type=Path, exists=True), required=True,
+    help="開いたリカバリデータ（zip かフォルダ）",
+)  # fmt: skip
+@click.option("--export", "export_number", type=int, help="何番目の書き出しの時点か（省略時は今）")
+@_STATE
+def compare(source: Path, export_number: int | None, state: Path) -> None:
+    """リカバリデータが町の記録と一致するかを確かめます。"""
+    with _opened(state) as town:
+        try:
+            result = town.compare_recovery(source, export_number=export_number)
+        except ValueError as fault:
+            raise CoreRefused("CORE_RECOVERY_UNREADABLE") from fault
+    for file in result.files:
+        mark = "一致" if file.equal else f"不足 {file.missing:,}・余分 {file.surplus:,}"
+        click.echo(f"  {file.file_id}: {file.expected:,} 件  {mark}")
+    if not result.equal:
+        raise CoreRefused("CORE_RECOVERY_DIFFERENT")
+    click.echo("すべて一致しました。")
+
+
+@core.command()
 @_STATE
 def status(state: Path) -> None:
     """町の今の状態を表示します。"""

@@ -101,8 +101,6 @@ def birth(scene: Scene) -> None:
         ("20", "子"), len(scene.members) + 1, born_on=book.date, came_on=book.date,
         full_name_kana_confirmation="0",
     )  # fmt: skip
-    if scene.person["relationship_code_1"] not in {"02", "12"} or head["sex"] == "":
-        child |= _relation("96", "縁故者")
     book.enter(child)
 
 

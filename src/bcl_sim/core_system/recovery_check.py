@@ -71,7 +71,10 @@ class Source:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._zip = zipfile.ZipFile(path) if path.is_file() else None
+        try:
+            self._zip = zipfile.ZipFile(path) if path.is_file() else None
+        except zipfile.BadZipFile as fault:
+            raise ValueError("zip") from fault
 
     def names(self) -> list[str]:
         """All member names."""
@@ -116,6 +119,8 @@ def read_lines(stream: BinaryIO, file_id: str) -> Iterator[bytes]:
             if len(row) != width:
                 raise ValueError(f"{file_id}: line {reader.line_num}")
             yield _canonical(row)
+    except csv.Error as fault:
+        raise ValueError(f"{file_id}: quoting") from fault
     finally:
         # The caller closes its own stream.
         text.detach()

@@ -170,14 +170,32 @@ class CoreStore:
         }
 
     def deleted_rows(self, file_id: str, *, after: int) -> list[Row]:
-        """Rows that were deleted after a change, as they travel (deletion flag 1)."""
+        """Rows that stood at a change and were deleted after it, as they last were."""
         rows = self._db.execute(
             "select key, deleted, row from version where file_id = ? and change > ?"
             " order by change",
             (file_id, after),
         )
         newest = {key: (deleted, text) for key, deleted, text in rows}
-        return [self._unpack(file_id, text) for deleted, text in newest.values() if deleted]
+        gone = {key: text for key, (deleted, text) in newest.items() if deleted}
+        stood = self._standing(file_id, gone, until=after)
+        return [self._unpack(file_id, text) for key, text in gone.items() if key in stood]
+
+    def _standing(self, file_id: str, keys: Iterable[str], *, until: int) -> set[str]:
+        """Which of the keys named a row at a change."""
+        wanted = set(keys)
+        if not wanted:
+            return set()
+        listed = pl.Series("k", sorted(wanted), dtype=pl.String).implode()
+        found: set[str] = set()
+        for path in self.segments(file_id, until=until):
+            keyed = pl.scan_parquet(path).select(key_column(file_id).alias("key"))
+            found |= set(keyed.filter(pl.col("key").is_in(listed)).collect()["key"])
+        for key, row in self.overlay(file_id, until=until).items():
+            found -= {key}
+            if row is not None:
+                found.add(key)
+        return found & wanted
 
     def changes_of(self, file_ids: Iterable[str], *, after: int) -> list[tuple[int, str, str]]:
         """(change, file id, key) of the newest versions after a change."""

@@ -16,6 +16,7 @@ from bcl_sim.core_system import export as exporting
 from bcl_sim.core_system.generate import TownPlan, fill_store
 from bcl_sim.core_system.life import Life
 from bcl_sim.core_system.recovery_check import RecoveryComparison
+from bcl_sim.core_system.restore import restore_store
 from bcl_sim.core_system.store import CoreStore, ExportRecord, Row
 from bcl_sim.core_system.tables import day_number
 
@@ -250,6 +251,27 @@ class Town:
         return exporting.plan_differential(self._store, files, after=after)
 
     # --- recovery
+
+    @classmethod
+    def restore(
+        cls,
+        state: Path,
+        source: Path,
+        *,
+        municipality_code: str,
+        today: dt.date,
+        seed: int = 1,
+        issuer_key: str = numbers.MAIN_ISSUER_KEY,
+    ) -> Town:
+        """An empty core system filled from a recovery export (zip or folder); see `restore`.
+
+        It then lives and exports like the lost one; its planted cases are no longer listed.
+        """
+        restore_store(
+            state, source, municipality_code=municipality_code, seed=seed,
+            issuer_key=issuer_key, today=today,
+        )  # fmt: skip
+        return cls(state)
 
     def compare_recovery(
         self, source: Path, *, export_number: int | None = None

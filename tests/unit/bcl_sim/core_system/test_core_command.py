@@ -75,7 +75,32 @@ def test_core__break_list__names_every_defect(state: Path, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+def test_core__restore_and_compare__prove_a_recovery(state: Path, tmp_path: Path) -> None:
+    assert (
+        _run("export", "--mode", "full", "--out", tmp_path / "o", "--state", state).exit_code == 0
+    )
+    (folder,) = (tmp_path / "o").iterdir()
+    assert _run("compare", "--with", folder, "--state", state).exit_code == 0
+    new = tmp_path / "new"
+    assert _run("restore", "--from", folder, "--state", new).exit_code == 0
+    assert _run("compare", "--with", folder, "--state", new).exit_code == 0
+    (folder / "999997_J05_F.csv").unlink()
+    result = _run("compare", "--with", folder, "--state", state)
+    assert result.exit_code == 3 and "CORE_RECOVERY_DIFFERENT" in result.output
+    (folder / "999997_J04_F.csv").write_bytes(b"not a table")
+    result = _run("compare", "--with", folder, "--state", state)
+    assert result.exit_code == 3 and "CORE_RECOVERY_UNREADABLE" in result.output
+
+
 def test_core__help__is_japanese() -> None:
-    for command in ((), ("generate",), ("advance",), ("export",), ("status",)):
+    for command in (
+        (),
+        ("generate",),
+        ("advance",),
+        ("export",),
+        ("restore",),
+        ("compare",),
+        ("status",),
+    ):
         result = _run(*command, "--help")
         assert result.exit_code == 0 and "使い方" in result.output

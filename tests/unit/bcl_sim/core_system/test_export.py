@@ -177,6 +177,25 @@ def test_urgent__carries_only_rows_that_restrict_and_each_once(
         assert by_key(file_id, rows).keys() <= by_key(file_id, main[file_id]).keys()
 
 
+def test_differential__deleted_row__travels_only_if_it_was_ever_sent(
+    living_town: Town, tmp_path: Path
+) -> None:
+    """Two blocks are lifted: one that BCL has got, one that came and went between exports."""
+    out = tmp_path / "out"
+    living_town.export(out)
+    living_town.advance(1, at_least_one_of_each=True)
+    living_town.export(out, mode="differential")
+    known = {r["block_id"] for r in living_town.truth()["J06"] if r["block_id"].startswith("L")}
+    living_town.advance(1, at_least_one_of_each=True)
+    new = {r["block_id"] for r in living_town.truth()["J06"] if r["block_id"].startswith("L")}
+    assert len(known) == 1 and len(new) == 2
+    living_town.advance(61)
+    sent = read_export(living_town.export(out, mode="differential").folder)["J06"]
+    ended = {row["block_id"] for row in sent if row["deleted"] == "1"}
+    assert known <= ended
+    assert not ended & (new - known)
+
+
 def test_urgent__full__is_refused(living_town: Town, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="至急"):
         living_town.export(tmp_path / "out", lane="urgent")
