@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bcl_contract.jpki import parse_user_auth_cert
+from bcl_sim.core_system import numbers
 from bcl_sim.jpki.authority import Authority, AuthorityError, State, parse_serial
 from bcl_sim.jpki.card import SoftwareCard
 from bcl_sim.jpki.card_list import find_listed_card, issue_listed_card, read_card_list
@@ -169,3 +171,9 @@ def test_card_list__as_the_core_system_writes_it__gives_number_period_and_state(
     path.write_text("{}\n")
     with pytest.raises(AuthorityError, match="1行目"):
         list(read_card_list(path))
+
+
+@pytest.mark.requirement("R-047")
+def test_issuer_key__in_the_core_system_and_in_the_certificate__is_the_same(card):
+    parsed = parse_user_auth_cert(card.read_cert())
+    assert parsed.issuer_key == numbers.MAIN_ISSUER_KEY
