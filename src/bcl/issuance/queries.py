@@ -90,9 +90,22 @@ def find_issuable(municipality_code: str, card: bytes) -> Issuable:
         household=HouseholdRecord(municipality_code, present, version),
         household_held=len(own) > 1
         or _is_inconsistent(present)
-        or resident_store.is_household_held(municipality_code, own[0]["household_number"]),
+        or _is_held(municipality_code, own[0]["household_number"], everybody),
         measured=_measured(municipality_code, records, keys),
         blocks=_blocks(municipality_code, records, blind, household_key, keys),
+    )
+
+
+def _is_held(
+    municipality_code: str, household_number: str, everybody: Iterable[PersonRecord]
+) -> bool:
+    """Ask the store for held data (D7, D9): of the household, or of anybody who ever was in it.
+
+    A row that could not be read may have been the one that protects somebody.
+    """
+    return resident_store.is_household_held(municipality_code, household_number) or any(
+        resident_store.is_person_held(municipality_code, person.addressee_number)
+        for person in everybody
     )
 
 

@@ -7,6 +7,7 @@ that every state of the data can be made by a line; `test_with_the_store.py` use
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -91,7 +92,7 @@ class StoreInMemory:
         return (e for e in self.loads[load_number - 1] if not file_ids or e.file_id in file_ids)
 
     def read_records(
-        self, municipality_code: str, record_ids: list[int], columns: tuple[str, ...] = ()
+        self, municipality_code: str, record_ids: list[int], *, columns: tuple[str, ...] = ()
     ) -> dict[int, dict[str, str]]:
         result = {}
         for record_id in record_ids:
@@ -101,6 +102,9 @@ class StoreInMemory:
 
     def is_household_held(self, municipality_code: str, household_number: str) -> bool:
         return household_number in self.held
+
+    def is_person_held(self, municipality_code: str, addressee_number: str) -> bool:
+        return addressee_number in self.held
 
 
 def person_row(addressee: str, household: str = "500", order: int = 1, **columns: str) -> dict:
@@ -164,9 +168,7 @@ class Card:
     def authentication(self, number: str, nonce: bytes = bytes(32)) -> UserAuthentication:
         challenge = challenge_for(number, nonce)
         signature = self.key.sign(challenge, ec.ECDSA(hashes.SHA256()))
-        return UserAuthentication(
-            cert=self.cert_der, challenge_nonce=nonce, signature=signature
-        )
+        return UserAuthentication(cert=self.cert_der, challenge_nonce=nonce, signature=signature)
 
 
 @pytest.fixture(scope="session")
@@ -177,9 +179,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return made
 
 
-_serials = iter(range(0xA000, 0xFFFFFF))
-
-
 def new_card(
     authority: Authority,
     *,
@@ -188,7 +187,7 @@ def new_card(
     purpose: Purpose = Purpose.USER_AUTH,
 ) -> Card:
     key = ec.generate_private_key(ec.SECP256R1())
-    serial = next(_serials)
+    serial = secrets.randbits(80) | 1 << 88
     cert = authority.issue_cert(
         serial, key.public_key(), Period(starts_at, ends_at), purpose=purpose
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 from datetime import date, timedelta
 
@@ -25,8 +26,16 @@ CENTER = Actor("center", "c1")
 def test_issue__for_a_family__names_exactly_its_members(world, text_of):
     card = world.resident("1", full_name="甲野　太郎")
     world.load(
-        ("J01", "J01-2", {**world.store.rows["J01", "J01-1"][1], "addressee_number": "2",
-                          "entry_order": "2", "full_name": "甲野　葛\U000e0102花"}),
+        (
+            "J01",
+            "J01-2",
+            {
+                **world.store.rows["J01", "J01-1"][1],
+                "addressee_number": "2",
+                "entry_order": "2",
+                "full_name": "甲野　葛\U000e0102花",
+            },
+        ),
     )
     world.resident("9", household="900", full_name="乙川　他人")
     number = new_number(world.store.applied_at)
@@ -69,22 +78,52 @@ REFUSED = {
     ),
     "under_age": (lambda w: w.change("1", born_on="2011-11-23"), "ISSUE_UNDER_AGE"),
     "protected": (
-        lambda w: w.load(("J04", "m1", {"addressee_number": "1", "latest": "1",
-                                        "measure_kind": "2", "deleted": "0",
-                                        "measure_ended_on": "2020-01-01"})),
+        lambda w: w.load(
+            (
+                "J04",
+                "m1",
+                {
+                    "addressee_number": "1",
+                    "latest": "1",
+                    "measure_kind": "2",
+                    "deleted": "0",
+                    "measure_ended_on": "2020-01-01",
+                },
+            )
+        ),
         "ISSUE_PROTECTIVE_MEASURE",
     ),
     "held": (lambda w: w.store.held.add("500"), "ISSUE_HOUSEHOLD_HELD"),
     "town_block": (
-        lambda w: w.load(("J06", "b1", {"block_id": "b1", "block_scope": "1",
-                                        "addressee_number": "1", "deleted": "0",
-                                        "block_starts_at": "2026-01-01T00:00:00+09:00"})),
+        lambda w: w.load(
+            (
+                "J06",
+                "b1",
+                {
+                    "block_id": "b1",
+                    "block_scope": "1",
+                    "addressee_number": "1",
+                    "deleted": "0",
+                    "block_starts_at": "2026-01-01T00:00:00+09:00",
+                },
+            )
+        ),
         "ISSUE_BLOCKED_BY_TOWN",
     ),
     "town_block_household": (
-        lambda w: w.load(("J06", "b2", {"block_id": "b2", "block_scope": "2",
-                                        "household_number": "500", "deleted": "0",
-                                        "block_starts_at": "2026-01-01T00:00:00+09:00"})),
+        lambda w: w.load(
+            (
+                "J06",
+                "b2",
+                {
+                    "block_id": "b2",
+                    "block_scope": "2",
+                    "household_number": "500",
+                    "deleted": "0",
+                    "block_starts_at": "2026-01-01T00:00:00+09:00",
+                },
+            )
+        ),
         "ISSUE_BLOCKED_BY_TOWN",
     ),
     "revoked_link": (lambda w: _relink(w, link_status="2"), "ISSUE_CARD_LINK_REVOKED"),
@@ -97,11 +136,10 @@ REFUSED = {
     "gap": (lambda w: setattr(w.store, "gaps", (("main", 3),)), "ISSUE_DATA_NOT_CURRENT"),
     "lag": (lambda w: w.load(("J01", "x", None), refresh=False), "ISSUE_DATA_NOT_CURRENT"),
     "glyph": (lambda w: w.change("1", full_name="甲野　\U0010de92"), "ISSUE_GLYPH_MISSING"),
-    "other_ivs": (
-        lambda w: w.change("1", full_name="葛\U000e0100城"), "ISSUE_GLYPH_MISSING"
-    ),
+    "other_ivs": (lambda w: w.change("1", full_name="葛\U000e0100城"), "ISSUE_GLYPH_MISSING"),
     "overflow": (
-        lambda w: w.change("1", resident_record_remarks="長" * 500), "ISSUE_LAYOUT_OVERFLOW"
+        lambda w: w.change("1", resident_record_remarks="長" * 500),
+        "ISSUE_LAYOUT_OVERFLOW",
     ),
     "unknown_code": (
         lambda w: w.change("1", resident_kind="2", became_foreign_resident_on=""),
@@ -157,10 +195,21 @@ def test_issue__protected_pending_blocked__look_the_same_from_outside(world):
 def test_issue__measure_on_another_member__stops_the_whole_household(world, state):
     card = world.resident("1")
     world.load(
-        ("J01", "J01-2", {**world.store.rows["J01", "J01-1"][1], "addressee_number": "2",
-                          "entry_order": "2", "resident_state": state}),
-        ("J04", "m1", {"addressee_number": "2", "latest": "1", "measure_kind": "1",
-                       "deleted": "0"}),
+        (
+            "J01",
+            "J01-2",
+            {
+                **world.store.rows["J01", "J01-1"][1],
+                "addressee_number": "2",
+                "entry_order": "2",
+                "resident_state": state,
+            },
+        ),
+        (
+            "J04",
+            "m1",
+            {"addressee_number": "2", "latest": "1", "measure_kind": "1", "deleted": "0"},
+        ),
     )
     number = new_number(world.store.applied_at)
     world.issue(card, number=number, scope=Scope.SELF)
@@ -182,8 +231,13 @@ def test_staff_block__survives_a_full_reload_and_is_lifted_by_staff_only(world):
     card = world.resident("1")
     at = world.store.applied_at
     block = api.place_block(
-        municipality_code=world.code, scope=api.BlockScope.PERSON, addressee_number="1",
-        reason="own_request", starts_at=at, by=SYSTEM, at=at,
+        municipality_code=world.code,
+        scope=api.BlockScope.PERSON,
+        addressee_number="1",
+        reason="own_request",
+        starts_at=at,
+        by=SYSTEM,
+        at=at,
     )
     api.rebuild_issuable_records(world.code)
     number = new_number(at)
@@ -218,7 +272,7 @@ def test_issue__outside_hours_and_suspended__is_refused(world):
         answer = world.issue(card, number=number, deadline_at=late + timedelta(seconds=20))
         assert answer.code == "CENTER_OUTSIDE_HOURS"
         assert world.inner_code(number) == "ISSUE_OUTSIDE_HOURS"
-    availability.suspend(world.code, "ISSUANCE", "TEST", by=SYSTEM, at=late)
+    availability.suspend(world.code, "ISSUANCE", "TEST", by=SYSTEM, at=world.store.applied_at)
     with use(Clock(fixed=late.replace(hour=22))):
         number = new_number(late)
         answer = world.issue(card, number=number, deadline_at=late)
@@ -250,7 +304,8 @@ def test_issue__expired_signature_purpose_foreign_and_replayed__are_refused(worl
     stranger.initialise(now - timedelta(days=10))
     foreign = _new_card(world, authority=stranger)
     assert world.issue(foreign).code in (
-        "USER_AUTH_CERT_FOREIGN_ISSUER", "USER_AUTH_CERT_PATH_INVALID",
+        "USER_AUTH_CERT_FOREIGN_ISSUER",
+        "USER_AUTH_CERT_PATH_INVALID",
     )
     unlinked = _new_card(world)
     assert world.issue(unlinked).code == "CENTER_CARD_NOT_LINKED"
@@ -267,7 +322,7 @@ def _new_card(world, authority=None, **options):
 
     now = world.store.applied_at
     key = ec.generate_private_key(ec.SECP256R1())
-    serial = int(new_number(now)[10:], 32) | 1 << 90
+    serial = secrets.randbits(80) | 1 << 90
     period = Period(now - timedelta(days=100), options.get("ends_at", now + timedelta(days=900)))
     cert = (authority or world.authority).issue_cert(
         serial, key.public_key(), period, purpose=options.get("purpose", Purpose.USER_AUTH)
@@ -292,8 +347,7 @@ def test_issue__ocsp_down__is_refused_never_passed(world, monkeypatch):
 def test_issue__deadline_passes_while_drawing__is_thrown_away(world, monkeypatch):
     from bcl.issuance.actions import issue as issuing
 
-    card = world.resident("1")
-    number = new_number(world.store.applied_at)
+    request = world.issue_request(world.resident("1"))
     real = issuing.make_paper
     clocks = []
 
@@ -304,12 +358,14 @@ def test_issue__deadline_passes_while_drawing__is_thrown_away(world, monkeypatch
 
     monkeypatch.setattr(issuing, "make_paper", slow)
     try:
-        answer = world.issue(card, number=number)
+        answer = api.issue_certificate(request=request, by=CENTER, at=request.sent_at)
     finally:
         clocks[-1].__exit__(None, None, None)
     assert answer.code == "CENTER_DEADLINE_PASSED"
-    assert world.transaction(number).state == "EXPIRED"
-    assert world.issue(card, number=number).code == "CENTER_DEADLINE_PASSED"
+    row = world.transaction(request.transaction_number)
+    assert (row.state, row.pdf_sha256) == ("EXPIRED", "")
+    again = api.issue_certificate(request=request, by=CENTER, at=request.sent_at)
+    assert again.code == "CENTER_DEADLINE_PASSED"
 
 
 @pytest.mark.requirement("R-080")
@@ -319,7 +375,8 @@ def test_issue__same_request_again__gives_the_same_bytes(world):
     first = api.issue_certificate(request=request, by=CENTER, at=request.sent_at)
     again = api.issue_certificate(
         request=request.model_copy(update={"message_id": new_number(request.sent_at)}),
-        by=CENTER, at=request.sent_at,
+        by=CENTER,
+        at=request.sent_at,
     )
     assert isinstance(first, api.Issued) and again == first and again.pdf == first.pdf
 
@@ -337,8 +394,12 @@ def test_issue__same_request_again_after_a_change__is_refused(world, what):
         world.change("1", address_town="別の町")
     if what == "blocked":
         api.place_block(
-            municipality_code=world.code, scope=api.BlockScope.MUNICIPALITY, reason="test",
-            starts_at=at, by=SYSTEM, at=at,
+            municipality_code=world.code,
+            scope=api.BlockScope.MUNICIPALITY,
+            reason="test",
+            starts_at=at,
+            by=SYSTEM,
+            at=at,
         )
     with use(Clock(fixed=at + timedelta(seconds=21 if what == "late" else 1))):
         answer = api.issue_certificate(request=request, by=CENTER, at=at)
@@ -390,8 +451,11 @@ def test_issue__a_fault_inside__is_failed_and_says_nothing(world, monkeypatch):
 
 @pytest.mark.parametrize(
     ("status", "state"),
-    [(DeliveryStatus.PRINTED, "DELIVERED"), (DeliveryStatus.ABORTED, "ABORTED"),
-     (DeliveryStatus.PRINT_FAILED, "FAILED")],
+    [
+        (DeliveryStatus.PRINTED, "DELIVERED"),
+        (DeliveryStatus.ABORTED, "ABORTED"),
+        (DeliveryStatus.PRINT_FAILED, "FAILED"),
+    ],
 )
 def test_confirm__once_and_again__is_one_state(world, status, state):
     card = world.resident("1")
@@ -423,9 +487,14 @@ def test_inquire_then_part__prints_the_chosen_ones_only(world, text_of):
     card = world.resident("1", full_name="甲野　一")
     first = world.store.rows["J01", "J01-1"][1]
     world.load(
-        *(("J01", f"J01-{n}", {**first, "addressee_number": str(n), "entry_order": str(n),
-                               "full_name": name})
-          for n, name in ((2, "甲野　二葉"), (3, "甲野　三葉")))
+        *(
+            (
+                "J01",
+                f"J01-{n}",
+                {**first, "addressee_number": str(n), "entry_order": str(n), "full_name": name},
+            )
+            for n, name in ((2, "甲野　二葉"), (3, "甲野　三葉"))
+        )
     )
     number = new_number(world.store.applied_at)
     offered = api.inquire(
@@ -447,8 +516,19 @@ def test_issue__twelve_members__three_numbered_pages_one_issue_number(world, tex
     card = world.resident("1")
     first = world.store.rows["J01", "J01-1"][1]
     world.load(
-        *(("J01", f"J01-{n}", {**first, "addressee_number": str(n), "entry_order": str(n),
-                               "full_name": f"甲野　子{n}"}) for n in range(2, 13))
+        *(
+            (
+                "J01",
+                f"J01-{n}",
+                {
+                    **first,
+                    "addressee_number": str(n),
+                    "entry_order": str(n),
+                    "full_name": f"甲野　子{n}",
+                },
+            )
+            for n in range(2, 13)
+        )
     )
     issued = world.issue(card)
     text = text_of(issued.pdf)

@@ -74,12 +74,9 @@ def issue_certificate(*, request: IssueRequest, by: Actor, at: datetime) -> Issu
         else:
             outcome = _answer_again(request, by)
     except Exception as fault:
-        # The class alone: a message could hold what the row holds.
-        logger.error(
-            "issue_failed",
-            municipality_code=request.municipality_code,
-            transaction_id=number,
-            error=type(fault).__name__,
+        # Types and places only: a message could hold what the row holds.
+        logger.exception(
+            "issue_failed", municipality_code=request.municipality_code, transaction_id=number
         )
         outcome = Refusal("ISSUE_FAILED", {"fault": type(fault).__name__})
     if isinstance(outcome, Refusal):

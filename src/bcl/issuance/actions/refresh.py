@@ -92,7 +92,7 @@ def _follow(municipality_code: str, load_number: int) -> tuple[int, int]:
             e.new_record_id: e.record_key.encode() for e in batch if e.new_record_id is not None
         }
         columns_of = resident_store.read_records(
-            municipality_code, list(fresh), subscription.COLUMNS[file_id]
+            municipality_code, list(fresh), columns=subscription.COLUMNS[file_id]
         )
         rows = (
             projection.make_row(

@@ -54,6 +54,8 @@ def _place_page(page: Page, typeface: Typeface) -> PlacedPage | Refusal:
         if fitted is None:
             return Refusal("ISSUE_LAYOUT_OVERFLOW", {"field": text.field})
         lines.extend(fitted)
+    # The form's words first: the order of drawing, and so of reading back.
+    lines.sort(key=lambda line: not line.source.is_form)
     return PlacedPage(tuple(lines), page.lines, page.images)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 POINT_MM = 25.4 / 72
+LABEL = "label"
 
 
 class Fit(StrEnum):
@@ -67,6 +68,11 @@ class Text:
 
     def __repr__(self) -> str:
         return f"Text({self.field}, {len(self.value)} characters)"
+
+    @property
+    def is_form(self) -> bool:
+        """True for a word of the empty form, the same on everybody's paper."""
+        return self.field == LABEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,10 @@ class PlacedLine:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PlacedPage:
-    """A page whose every text has found its place."""
+    """A page whose every text has found its place: the form's words first, then the values.
+
+    It is drawn in this order and read back in this order.
+    """
 
     lines_of_text: tuple[PlacedLine, ...]
     lines: tuple[Line, ...]

@@ -11,7 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bcl.issuance.documents.layout import Block, Cell, Layout
-from bcl.issuance.documents.model import Align, Box, Fit, Image, Line, Page, PageModel, Text
+from bcl.issuance.documents.model import (
+    LABEL,
+    Align,
+    Box,
+    Fit,
+    Image,
+    Line,
+    Page,
+    PageModel,
+    Text,
+)
 from bcl.issuance.records import (
     Certifier,
     CopyOptions,
@@ -253,9 +263,7 @@ class _Composer:
         else:
             sheet.texts.append(self._below(top))
             self._certification(sheet)
-        # Two blocks share an edge; it is ruled once.
-        rules = tuple(dict.fromkeys(sheet.lines))
-        return Page(tuple(sheet.texts), rules, tuple(sheet.images))
+        return Page(tuple(sheet.texts), _joined(sheet.lines), tuple(sheet.images))
 
     def _text(self, name: str, value: str) -> Text:
         place = self.layout.places[name]
@@ -330,7 +338,7 @@ class _Composer:
 
     def _cell(self, sheet: _Sheet, cell: Cell, label: Box, source: _Source) -> None:
         size = self.layout.label_pt
-        sheet.texts.append(Text("label", cell.label, label, size, Align.SPREAD, Fit.SHRINK))
+        sheet.texts.append(Text(LABEL, cell.label, label, size, Align.SPREAD, Fit.SHRINK))
         box = Box(label.right, label.y, cell.width, label.height)
         value = source.value(cell.field)
         sheet.texts.append(
@@ -343,3 +351,25 @@ class _Composer:
     def _rule(self, x1: float, y1: float, x2: float, y2: float, *, thick: bool) -> Line:
         weight = self.layout.thick_pt if thick else self.layout.thin_pt
         return Line(round(x1, 3), round(y1, 3), round(x2, 3), round(y2, 3), weight)
+
+
+def _joined(lines: list[Line]) -> tuple[Line, ...]:
+    """Join rules that continue or double each other, row by row, into long ones."""
+    groups: dict[tuple[bool, float, float], list[tuple[float, float]]] = {}
+    for line in lines:
+        upright = line.x1 == line.x2
+        at = line.x1 if upright else line.y1
+        span = (line.y1, line.y2) if upright else (line.x1, line.x2)
+        groups.setdefault((upright, at, line.weight_pt), []).append(span)
+    joined = []
+    for (upright, at, weight), spans in groups.items():
+        begin, end = min(spans)
+        for first, last in [*sorted(spans), (float("inf"), float("inf"))]:
+            if first <= end + 0.001:
+                end = max(end, last)
+                continue
+            joined.append(
+                Line(at, begin, at, end, weight) if upright else Line(begin, at, end, at, weight)
+            )
+            begin, end = first, last
+    return tuple(joined)

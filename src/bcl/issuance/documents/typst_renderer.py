@@ -2,12 +2,13 @@
 
 The model reaches typst as data (JSON), never as source text: nothing a town wrote can become
 markup. Same model, same bytes: the only time in the file is a fixed one.
-Nothing is kept between two documents but the font file itself.
+Nothing is kept between two papers but the font, typst itself and the empty form.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,9 @@ from bcl.issuance.documents.model import PlacedModel, PlacedPage
 # renderings of the same paper, so it is a constant.
 FIXED_TIME = datetime(2020, 1, 1, tzinfo=UTC)
 
+# `form` and `picture` are functions because typst remembers a function's result for equal
+# arguments: the empty form and the seal of a town are the same in paper after paper. The values
+# of a person are drawn outside of them.
 _TEMPLATE = f"""
 #let model = json("model.json")
 #set document(title: model.title, keywords: (model.number,), date: auto)
@@ -30,19 +34,24 @@ _TEMPLATE = f"""
   ligatures: false, hyphenate: false, cjk-latin-spacing: none,
   top-edge: 0.88em, bottom-edge: -0.12em)
 #set par(leading: 0pt, spacing: 0pt, justify: false)
-#for (index, side) in model.pages.enumerate() {{
-  if index > 0 {{ pagebreak() }}
-  for (x, y, w, h, name) in side.images {{
-    place(top + left, dx: x * 1mm, dy: y * 1mm,
-      image(bytes(json(name)), format: "png", width: w * 1mm, height: h * 1mm))
-  }}
-  for (weight, path) in side.lines {{
+#let words(texts) = for (x, y, size, gap, value) in texts {{
+  place(top + left, dx: x * 1mm, dy: y * 1mm, text(size: size * 1pt, tracking: gap * 1mm, value))
+}}
+#let form(width, height, lines, texts) = block(width: width * 1mm, height: height * 1mm, {{
+  for (weight, path) in lines {{
     place(top + left, curve(stroke: weight * 1pt, ..path.map(((x1, y1, x2, y2)) => (
       curve.move((x1 * 1mm, y1 * 1mm)), curve.line((x2 * 1mm, y2 * 1mm)))).flatten()))
   }}
-  for (x, y, size, gap, value) in side.texts {{
-    place(top + left, dx: x * 1mm, dy: y * 1mm, text(size: size * 1pt, tracking: gap * 1mm, value))
+  words(texts)
+}})
+#let picture(name, side) = image(bytes(json(name)), format: "png", width: side * 1mm)
+#for (index, side) in model.pages.enumerate() {{
+  if index > 0 {{ pagebreak() }}
+  for (x, y, size, name) in side.images {{
+    place(top + left, dx: x * 1mm, dy: y * 1mm, picture(name, size))
   }}
+  place(top + left, form(model.width, model.height, side.lines, side.form))
+  words(side.values)
 }}
 """.encode()
 
@@ -54,6 +63,33 @@ def _fonts(path: Path) -> typst.Fonts:
     return typst.Fonts(
         include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(path.parent)]
     )
+
+
+class _Engines(threading.local):
+    """One typst compiler per thread and font: making its library anew costs a tenth of a paper.
+
+    A compiler gets every file of a paper with each call and belongs to one thread, so two papers
+    never meet in it; should it ever draw an old one, the read-back finds another issue number.
+    """
+
+    def __init__(self) -> None:
+        self.of_font: dict[Path, typst.Compiler] = {}
+
+    def get(self, path: Path) -> typst.Compiler:
+        engine = self.of_font.get(path)
+        if engine is None:
+            engine = typst.Compiler({"main.typ": b""}, font_paths=_fonts(path))
+            self.of_font[path] = engine
+        return engine
+
+
+_engines = _Engines()
+
+
+@lru_cache(maxsize=64)
+def _numbers(png: bytes) -> bytes:
+    """Write a picture as a list of numbers: typst takes files of text only."""
+    return json.dumps(list(png), separators=(",", ":")).encode()
 
 
 def render(placed: PlacedModel, font_path: Path) -> bytes:
@@ -71,10 +107,9 @@ def render(placed: PlacedModel, font_path: Path) -> bytes:
         "height": model.height_mm,
         "pages": pages,
     }
-    files["model.json"] = json.dumps(data, ensure_ascii=False).encode()
-    return typst.compile(
-        files,
-        font_paths=_fonts(font_path),
+    files["model.json"] = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    return _engines.get(font_path).compile(
+        input=files,
         format="pdf",
         timestamp=FIXED_TIME,
         pdf_standards=["a-1b"],
@@ -85,19 +120,19 @@ def render(placed: PlacedModel, font_path: Path) -> bytes:
 def _page_data(page: PlacedPage, files: dict[str, bytes]) -> dict[str, Any]:
     images = []
     for image in page.images:
-        # typst takes files of text only: a picture travels as a list of numbers. It is the same
-        # list in every paper of a town, so typst decodes it once.
         name = f"image{len(files)}.json"
-        files[name] = json.dumps(list(image.png)).encode()
-        box = image.box
-        images.append([box.x, box.y, box.width, box.height, name])
+        files[name] = _numbers(image.png)
+        images.append([image.box.x, image.box.y, image.box.width, name])
     weights: dict[float, list[list[float]]] = {}
     for line in page.lines:
         weights.setdefault(line.weight_pt, []).append([line.x1, line.y1, line.x2, line.y2])
+    form, values = [], []
+    for text in page.lines_of_text:
+        entry = [text.x, text.y, text.size_pt, text.tracking, text.value]
+        (form if text.source.is_form else values).append(entry)
     return {
-        "texts": [
-            [text.x, text.y, text.size_pt, text.tracking, text.value] for text in page.lines_of_text
-        ],
+        "form": form,
+        "values": values,
         "lines": [[weight, paths] for weight, paths in sorted(weights.items())],
         "images": images,
     }

@@ -57,12 +57,8 @@ def _answer(
     try:
         outcome = act(request=message, by=admitted.by, at=received_at)
         answer = compose(message, outcome, at=clock.now())
-    except Exception as fault:
+    except Exception:
         # What went wrong stays inside; the center gets the general no.
-        logger.error(
-            "wire_answer_failed",
-            municipality_code=message.municipality_code,
-            error=type(fault).__name__,
-        )
+        logger.exception("wire_answer_failed", municipality_code=message.municipality_code)
         answer = compose(message, Refusal("CENTER_VISIT_COUNTER"), at=clock.now())
     return answers.send(answer)

@@ -1,0 +1,295 @@
+"""Issuing over the real resident store: loads, the feed, daily changes, rebuild, many at once."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bcl.foundation import tenancy
+from bcl.issuance import api
+from bcl.issuance.models import IssuableRecord
+from bcl_contract.clock import Clock, use
+from bcl_contract.jpki import SIMULATED_ISSUER_KEY
+from bcl_contract.refusals import Refusal
+
+_HERE = Path(__file__).parent
+
+
+def _load_module(name: str, path: Path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+store_world = _load_module("store_world", _HERE.parent / "resident_store" / "store_world.py")
+helpers = _load_module("issuance_conftest_copy", _HERE / "conftest.py")
+
+
+@pytest.fixture
+def real(town, authority, monkeypatch, at_noon):
+    """The town over the real store: `sender` sends, `world` issues."""
+    helpers.connect_jpki(authority, monkeypatch)
+    helpers.register_seal(town)
+    return Real(town, authority)
+
+
+class Real:
+    def __init__(self, town: str, authority) -> None:
+        self.world = helpers.World(town, None, authority)
+        self.sender = store_world.Sender(town)
+        self.residents: dict[int, dict[str, str]] = {}
+        self.links: dict[int, dict[str, str]] = {}
+
+    def add(self, number: int, *, household: int, order: int = 1, **values: str) -> object:
+        self.residents[number] = store_world.resident(
+            number, household=household, order=order, **values
+        )
+        if order == 1:
+            # Rule V03: the head's own row names the same head.
+            row = self.residents[number]
+            row["head_of_household_name"] = row["full_name"]
+        card = helpers.new_card(self.world.authority)
+        self.world.cards[f"{number:015d}"] = card
+        self.links[number] = store_world.cert_link(
+            number, f"{card.serial:X}", issuer_key=SIMULATED_ISSUER_KEY
+        )
+        return card
+
+    def send(self, mode: str = "full", **files) -> None:
+        sent = files or {"J01": self.residents.values(), "J05": self.links.values()}
+        with use(Clock(fixed=helpers.NOW - timedelta(minutes=5))):
+            result = self.sender.send(sent, mode=mode)
+        assert result.landed, [f.rule for f in result.summary.findings][:5]
+
+    def refresh(self) -> api.Refreshed:
+        # The store's helper dates its loads early in the month: the town allows it here.
+        return api.refresh_issuable_records(self.world.code)
+
+
+@pytest.fixture
+def patient(real):
+    from bcl.foundation.audit import SYSTEM
+    from bcl.municipalities import api as municipalities
+
+    municipalities.set_setting(
+        real.world.code,
+        "issuance",
+        {"stale_after_hours": 24 * 365},
+        effective_from=helpers.NOW - timedelta(days=1),
+        by=SYSTEM,
+        at=helpers.NOW,
+    )
+    return real
+
+
+@pytest.mark.requirement("R-044")
+@pytest.mark.requirement("R-048")
+def test_issue__over_the_real_store__prints_what_was_sent(patient, text_of):
+    card = patient.add(1, household=10, full_name="試験　葛\U000e0102子")
+    patient.add(2, household=20, full_name="隣家　他人")
+    patient.send()
+    assert patient.world.issue(card).code == "CENTER_UNDER_MAINTENANCE"  # not yet followed
+    assert patient.refresh().written == 4
+    issued = patient.world.issue(card)
+    assert isinstance(issued, api.Issued), issued
+    text = text_of(issued.pdf)
+    assert "葛\U000e0102子" in text and "隣家" not in text
+
+
+@pytest.mark.requirement("R-073")
+@pytest.mark.requirement("R-075")
+def test_issue__after_a_death_in_a_day_s_changes__is_refused(patient):
+    card = patient.add(1, household=10)
+    patient.send()
+    patient.refresh()
+    assert isinstance(patient.world.issue(card), api.Issued)
+    dead = patient.residents[1] | {
+        "resident_state": "3",
+        "removal_reason": "21",
+        "removal_changed_on": "2026-11-21",
+        "removed_record": "1",
+        "entry_order": "",
+    }
+    patient.send("differential", J01=[dead])
+    assert isinstance(patient.world.issue(card), Refusal)
+    patient.refresh()
+    assert isinstance(patient.world.issue(card), Refusal)
+
+
+@pytest.mark.requirement("R-074")
+def test_issue__urgent_measure__stops_the_household(patient):
+    card = patient.add(1, household=10)
+    patient.add(2, household=10, order=2)
+    patient.send()
+    measure = {
+        "municipality_code": patient.world.code,
+        "addressee_number": f"{2:015d}",
+        "history_number": "00001",
+        "latest": "1",
+        "measure_started_on": "2026-11-20",
+        "measure_kind": "2",
+        "deleted": "0",
+        "operator_id": "op1",
+        "operated_on": "2026-11-20",
+        "operated_time": "09:00:00",
+    }
+    patient.refresh()
+    patient.sender.send({"J04": [measure]}, mode="differential", lane="urgent")
+    patient.refresh()
+    answer = patient.world.issue(card)
+    assert isinstance(answer, Refusal) and answer.code == "CENTER_VISIT_COUNTER"
+
+
+@pytest.mark.requirement("R-044")
+def test_rebuild__gives_the_same_records(patient):
+    for number in range(1, 8):
+        patient.add(number, household=number // 2 + 1, order=number % 2 + 1 if number > 1 else 2)
+    patient.residents[1]["relationship_code_1"] = "02"
+    patient.send()
+    patient.refresh()
+    changed = patient.residents[3] | {"resident_record_remarks": "改"}
+    patient.send("differential", J01=[changed])
+    patient.refresh()
+    before = _content(patient.world.code)
+    api.rebuild_issuable_records(patient.world.code)
+    assert _content(patient.world.code) == before and before
+
+
+def _content(code: str) -> dict:
+    from bcl.issuance import projection
+
+    with tenancy.scope(code):
+        return {
+            (row.file_id, bytes(row.record_key)): projection.open_row(
+                code, row.file_id, row.record_key, row.load_number, row.content
+            )
+            for row in IssuableRecord.objects.all()
+        }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refresh__ten_thousand_residents__takes_at_most_five_seconds(patient):
+    for number in range(1, 10_001):
+        patient.residents[number] = store_world.resident(
+            number, household=(number + 1) // 2, order=2 - number % 2
+        )
+    patient.send(J01=patient.residents.values())
+    begun = time.process_time()
+    assert patient.refresh().written == 10_000
+    assert time.process_time() - begun < 5.0
+
+
+@pytest.mark.requirement("R-069")
+@pytest.mark.requirement("R-070")
+@pytest.mark.requirement("R-071")
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_issue__three_hundred_at_once_in_two_processes__nobody_gets_another_s(
+    patient, tmp_path, state_dir
+):
+    """M1, M2, M5: tokens of every paper equal those of the household asked for, no others."""
+    tokens = _canary_town(patient)
+    patient.send()
+    patient.refresh()
+    cards = {
+        number: {
+            "serial": card.serial,
+            "cert": card.cert_der.hex(),
+            "key": _pem(card.key),
+        }
+        for number, card in patient.world.cards.items()
+    }
+    jobs = tmp_path / "cards.json"
+    jobs.write_text(json.dumps(cards))
+    workers = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                str(_HERE / "issue_many.py"),
+                str(jobs),
+                str(tmp_path / f"w{n}"),
+                "150",
+                str(n),
+                str(patient.world.authority.directory),
+            ],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(2)
+    ]
+    results = []
+    for worker in workers:
+        out, err = worker.communicate(timeout=300)
+        assert worker.returncode == 0, err[-2000:]
+        results += [json.loads(line) for line in out.splitlines()]
+    assert len(results) == 300
+    assert len({r["number"] for r in results}) == 300
+    assert len({r["issue_number"] for r in results}) == 300
+    with ThreadPoolExecutor(4) as pool:
+        texts = list(pool.map(lambda r: helpers.pdf_text(Path(r["pdf"]).read_bytes()), results))
+    for result, text in zip(results, texts, strict=True):
+        household = tokens[result["addressee"]]
+        expected = household if result["scope"] == "ALL" else {_token(int(result["addressee"]))}
+        assert set(re.findall("丑[Ａ-Ｚ]{6}", text)) == expected
+        assert set(re.findall("寅[Ａ-Ｚ]{6}", text)) <= {
+            "寅" + _letters(int(patient.residents[int(result["addressee"])]["household_number"]))
+        }
+        assert text.count(result["issue_number"]) == result["pages"]
+
+
+def _canary_town(patient) -> dict[str, set[str]]:
+    tokens: dict[str, set[str]] = {}
+    number = 0
+    for household in range(1, 41):
+        size = household % 6 + 1
+        members = list(range(number + 1, number + size + 1))
+        number += size
+        for order, member in enumerate(members, start=1):
+            patient.add(
+                member,
+                household=household,
+                order=order,
+                full_name=_token(member),
+                born_on="1980-02-03",
+                head_of_household_name="寅" + _letters(household),
+                address_lot_as_written="卯" + _letters(household),
+            )
+            tokens[f"{member:015d}"] = {_token(each) for each in members}
+        # Rule V03: the head's own name is what the others name as head.
+        first = patient.residents[members[0]]
+        for member in members:
+            patient.residents[member]["head_of_household_name"] = first["full_name"]
+            patient.residents[member]["family_register_head"] = "寅" + _letters(household)
+    return tokens
+
+
+def _letters(number: int) -> str:
+    word = ""
+    for _ in range(6):
+        number, rest = divmod(number * 7 + 3, 26)
+        word += chr(ord("Ａ") + rest)
+    return word
+
+
+def _token(number: int) -> str:
+    return "丑" + _letters(number + 1000)
+
+
+def _pem(key) -> str:
+    from cryptography.hazmat.primitives import serialization as s
+
+    return key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()).decode()
