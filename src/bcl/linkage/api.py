@@ -13,13 +13,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from bcl.foundation import tenancy
-from bcl.linkage import queries, rules
+from bcl.linkage import queries
 from bcl.linkage.actions.landing import advance_transmission
+from bcl.linkage.actions.obstacle import find_obstacle
 from bcl.linkage.actions.receipt import get_receipt_public_key
 from bcl.linkage.actions.staff import reject_transmission, release_held
 from bcl.linkage.actions.upkeep import tidy_intake
 from bcl.linkage.queries import IntakeStatus
-from bcl.municipalities import api as municipalities
 from bcl_contract.refusals import Refusal
 
 __all__ = [
@@ -33,28 +33,16 @@ __all__ = [
     "tidy_intake",
 ]
 
-# Defaults of settings a municipality may change (domain §5.6: stop at 72 hours without data).
-GRACE_SECONDS = 1800
-STALE_HOURS = 72
-
 
 def issuing_obstacle(municipality_code: str, at: datetime) -> Refusal | None:
     """What in the intake forbids issuing certificates of this municipality now, or None.
 
     A gap, a held transmission, an unconfirmed fork, a restriction not applied yet, a backlog
-    older than the grace, or no landing for longer than the municipality allows.
+    older than the grace, or no landing for longer than the municipality allows. The same stands
+    in availability as a suspension of ISSUANCE, which is where issuing sees it.
     """
     with tenancy.scope(municipality_code):
-        return rules.judge_obstacle(
-            queries.read_facts(at=at),
-            grace_seconds=municipalities.setting_at(
-                municipality_code, "linkage_grace_seconds", at, default=GRACE_SECONDS
-            ),
-            stale_seconds=3600
-            * municipalities.setting_at(
-                municipality_code, "linkage_stale_hours", at, default=STALE_HOURS
-            ),
-        )
+        return find_obstacle(municipality_code, at)
 
 
 def get_status(municipality_code: str, *, at: datetime, recent: int = 20) -> IntakeStatus:

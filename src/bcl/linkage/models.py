@@ -46,18 +46,18 @@ class Upload(models.Model):
 
     class Meta:
         verbose_name = "受信"
-        constraints = [
+        constraints = (
             models.CheckConstraint(
                 condition=Q(offset__gte=0) & Q(offset__lte=F("length")),
                 name="linkage_upload_offset_within_length",
             ),
-        ]
-        indexes = [
+        )
+        indexes = (
             models.Index(
                 fields=["municipality_code", "state", "expires_at"],
                 name="linkage_upload_expiry_idx",
-            )
-        ]
+            ),
+        )
 
     def __str__(self) -> str:
         return f"upload {self.id} {self.offset}/{self.length} {self.state}"
@@ -104,7 +104,7 @@ class Transmission(models.Model):
 
     class Meta:
         verbose_name = "連携の送付一回"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "bundle_id", "sha256"],
                 name="linkage_transmission_received_once",
@@ -132,8 +132,8 @@ class Transmission(models.Model):
                 condition=Q(confirmed_at__isnull=True) ^ ~Q(confirmed_by=""),
                 name="linkage_transmission_confirmed_at_and_by",
             ),
-        ]
-        indexes = [
+        )
+        indexes = (
             models.Index(
                 fields=["municipality_code", "lane", "sequence"],
                 name="linkage_transmission_lane_idx",
@@ -142,7 +142,7 @@ class Transmission(models.Model):
                 fields=["municipality_code", "state", "received_at"],
                 name="linkage_transmission_state_idx",
             ),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"transmission {self.bundle_id} {self.lane}#{self.sequence} {self.state}"
@@ -168,12 +168,12 @@ class TransmissionFinding(models.Model):
 
     class Meta:
         verbose_name = "連携データの指摘"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "transmission", "position"],
                 name="linkage_finding_one_per_position",
-            )
-        ]
+            ),
+        )
 
     def __str__(self) -> str:
         return f"finding {self.file}:{self.line} {self.rule}"
@@ -190,11 +190,11 @@ class Lane(models.Model):
 
     class Meta:
         verbose_name = "連携の系列"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "lane"], name="linkage_lane_once_per_town"
-            )
-        ]
+            ),
+        )
 
     def __str__(self) -> str:
         return f"lane {self.lane} at {self.last_sequence}"
@@ -211,11 +211,11 @@ class ReceiptKey(models.Model):
 
     class Meta:
         verbose_name = "受領証の署名鍵"
-        constraints = [
+        constraints = (
             models.UniqueConstraint(
                 fields=["municipality_code", "key_id"], name="linkage_receipt_key_id_unique"
-            )
-        ]
+            ),
+        )
 
     def __str__(self) -> str:
         return f"receipt key {self.key_id}"

@@ -43,7 +43,7 @@ class RecoveryExport(models.Model):
 
     class Meta:
         verbose_name = "リカバリデータの提供"
-        constraints = [
+        constraints = (
             models.CheckConstraint(
                 condition=Q(approved_by="") | ~Q(approved_by=F("requested_by")),
                 name="recovery_export_approved_by_a_second_person",
@@ -72,7 +72,7 @@ class RecoveryExport(models.Model):
                 fields=["municipality_code", "request_signature"],
                 name="recovery_export_request_signed_once",
             ),
-        ]
+        )
 
     def __str__(self) -> str:
         return f"recovery export {self.pk} {self.state}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bcl.foundation import jobs, tenancy
 from bcl.linkage import api as linkage
@@ -402,3 +403,95 @@ def test_lost_job__is_taken_up_again(gateway, packages, run_jobs, town_days) -> 
     linkage.tidy_intake(gateway.municipality_code, at=clock.now() + timedelta(minutes=31))
     run_jobs()
     assert facts(gateway, bundle_id)["state"] == "LANDED"
+
+
+# --- issuing stops and goes on ------------------------------------------------------------------
+
+
+def issuing(town: str):
+    """What availability says of issuing at nine in the morning."""
+    from bcl.availability import api as availability
+
+    at = clock.now().replace(hour=22, minute=59)
+    return availability.is_open(town, availability.Service.ISSUANCE, at)
+
+
+@pytest.mark.requirement("R-019")
+def test_issuing__is_suspended_by_a_gap_and_goes_on_when_it_has_closed(
+    gateway, packages, run_jobs, town_days
+) -> None:
+    town = gateway.municipality_code
+    land(gateway, packages, run_jobs, town_days[0])
+    assert issuing(town) is True
+    receive(gateway, packages, town_days[2], sequence=3, mode="differential")
+    run_jobs()
+    stopped = issuing(town)
+    assert stopped.code == "SERVICE_SUSPENDED"
+    assert stopped.detail["reason"] == "TRANSMISSION_GAP"
+    land(gateway, packages, run_jobs, town_days[1], sequence=2, mode="differential")
+    assert issuing(town) is True
+
+
+@pytest.mark.requirement("R-019")
+def test_issuing__stops_with_the_acknowledgement_of_an_urgent_transmission(
+    gateway, packages, run_jobs, town_days
+) -> None:
+    """Not with its landing: between the two a certificate could overtake the restriction."""
+    town = gateway.municipality_code
+    land(gateway, packages, run_jobs, town_days[0])
+    bundle_id = receive(
+        gateway, packages, packages.header_only("J06"), lane="urgent", mode="differential"
+    )
+    assert issuing(town).detail["reason"] == "LINKAGE_URGENT_WAITING"
+    run_jobs()
+    assert facts(gateway, bundle_id)["state"] == "LANDED"
+    assert issuing(town) is True
+
+
+def test_issuing__stays_stopped_after_a_broken_urgent_transmission(
+    gateway, packages, run_jobs, town_days
+) -> None:
+    town = gateway.municipality_code
+    land(gateway, packages, run_jobs, town_days[0])
+    urgent = packages.header_only("J06")
+    receive(
+        gateway,
+        packages,
+        urgent,
+        lane="urgent",
+        mode="differential",
+        sequence=1,
+        signing_key=Ed25519PrivateKey.generate(),
+    )
+    run_jobs()
+    assert issuing(town).detail["reason"] == "LINKAGE_URGENT_REJECTED"
+    land(gateway, packages, run_jobs, urgent, lane="urgent", mode="differential", sequence=1)
+    assert issuing(town) is True
+
+
+def test_tables_of_the_intake__hold_no_residents_data(
+    gateway, packages, run_jobs, town_days
+) -> None:
+    from django.apps import apps
+
+    land(gateway, packages, run_jobs, town_days[0])
+    receive(
+        gateway,
+        packages,
+        with_impossible_birth_date(packages, town_days[1]),
+        sequence=2,
+        mode="differential",
+    )
+    run_jobs()
+    header, *lines = town_days[0].tables["J01"].decode().split("\r\n")
+    place = header.strip('"').split('","').index("氏名")
+    names = {line.strip('"').split('","')[place] for line in lines if line}
+    assert len(names) > 100
+    with tenancy.scope(gateway.municipality_code):
+        text = "\n".join(
+            str(row)
+            for model in apps.get_app_config("linkage").get_models()
+            for row in model.objects.values_list()
+        )
+    assert text
+    assert [name for name in names if name in text] == []

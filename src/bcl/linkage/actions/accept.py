@@ -8,6 +8,7 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from bcl.foundation import audit, jobs
+from bcl.linkage.actions.obstacle import publish_obstacle
 from bcl.linkage.models import Transmission, Upload
 from bcl.linkage.rules import TransmissionState
 
@@ -81,6 +82,8 @@ def _record_acceptance(transmission: Transmission, *, gateway_id: str, at: datet
     )
     if not transmission.refusal_code:
         defer_opening(transmission, occasion="received")
+    if transmission.lane == "urgent" or transmission.refusal_code:
+        publish_obstacle(transmission.municipality_code, at=at)
 
 
 def defer_opening(transmission: Transmission, *, occasion: str) -> None:

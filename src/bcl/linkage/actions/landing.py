@@ -17,8 +17,8 @@ from bcl.foundation import jobs, log, tenancy
 from bcl.linkage import settings as intake_settings
 from bcl.linkage.actions.accept import defer_opening
 from bcl.linkage.actions.move import keep_findings, move_transmission
+from bcl.linkage.actions.obstacle import SYSTEM, publish_obstacle
 from bcl.linkage.actions.opening import (
-    SYSTEM,
     WAITS_FOR_TURN,
     clear_bytes,
     lock_lane,
@@ -86,6 +86,7 @@ def land_transmission(
             move_transmission(
                 transmission, TransmissionState.REJECTED, by=SYSTEM, at=at, refusal=package
             )
+            publish_obstacle(municipality_code, at=at)
             return TransmissionState.REJECTED
         if transmission.sequence != lane.last_sequence + 1:
             # Placed under the lane's lock and unchanged since, unless its predecessor was
@@ -94,11 +95,13 @@ def land_transmission(
             move_transmission(
                 transmission, TransmissionState.HELD, by=SYSTEM, at=at, refusal=refusal
             )
+            publish_obstacle(municipality_code, at=at)
             return TransmissionState.HELD
         outcome = apply_package(
             package, transmission=transmission, decide=_judge(transmission, at), by=SYSTEM, at=at
         )
         _record_outcome(transmission, lane, outcome, at=at)
+        publish_obstacle(municipality_code, at=at)
     return TransmissionState(transmission.state)
 
 
@@ -173,6 +176,7 @@ def _resume_held(
         )
         if transmission.state == TransmissionState.HELD and its_turn and may_go_on:
             move_transmission(transmission, TransmissionState.OPENED, by=SYSTEM, at=at)
+            # Still not applied: the town's issuing stays stopped until it has landed.
         return TransmissionState(transmission.state)
 
 
@@ -192,6 +196,7 @@ def _count_fault(municipality_code: str, transmission_id: uuid.UUID | str, *, at
                 at=at,
                 refusal=Refusal("TRANSMISSION_PROCESSING_FAULT"),
             )
+            publish_obstacle(municipality_code, at=at)
             return True
         transmission.save()
         return False

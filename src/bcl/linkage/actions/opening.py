@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from bcl.foundation import audit, tenancy
+from bcl.foundation import tenancy
 from bcl.linkage import settings as intake_settings
 from bcl.linkage.actions.move import move_transmission
+from bcl.linkage.actions.obstacle import SYSTEM, publish_obstacle
 from bcl.linkage.adapters.receive_area import Place
 from bcl.linkage.models import Lane, Transmission
 from bcl.linkage.queries import get_transmission, read_lane_facts
@@ -31,7 +32,6 @@ from bcl_contract.linkage.package import open_package as open_zip
 from bcl_contract.refusals import Refusal
 
 WAITS_FOR_TURN = frozenset({"TRANSMISSION_GAP", "TRANSMISSION_PREDECESSOR_HELD"})
-SYSTEM = audit.Actor("system", "linkage")
 
 
 def place_of(transmission: Transmission) -> Place:
@@ -87,6 +87,7 @@ def open_transmission(
             )
         else:
             _place_in_lane(transmission, found, at=at)
+        publish_obstacle(municipality_code, at=at)
     return TransmissionState(transmission.state)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from bcl.foundation import audit, tenancy
 from bcl.linkage.actions.accept import defer_opening
 from bcl.linkage.actions.move import move_transmission
+from bcl.linkage.actions.obstacle import publish_obstacle
 from bcl.linkage.actions.opening import WAITS_FOR_TURN, clear_bytes, lock_transmission
 from bcl.linkage.models import Transmission
 from bcl.linkage.rules import TransmissionState
@@ -57,6 +58,7 @@ def reject_transmission(
         if transmission.state not in (TransmissionState.HELD, TransmissionState.REJECTED):
             return Refusal("TRANSMISSION_NOT_HELD")
         _confirm(transmission, by=by, at=at)
+        publish_obstacle(municipality_code, at=at)
     clear_bytes(transmission)
     return transmission
 

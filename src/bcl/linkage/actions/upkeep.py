@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from bcl.foundation import log, tenancy
 from bcl.linkage import settings as intake_settings
 from bcl.linkage.actions.accept import defer_opening
+from bcl.linkage.actions.obstacle import publish_obstacle
 from bcl.linkage.adapters.receive_area import Place
 from bcl.linkage.models import Transmission, Upload, UploadState
 from bcl.linkage.rules import TransmissionState
@@ -24,6 +25,8 @@ def tidy_intake(municipality_code: str, *, at: datetime) -> None:
     expire_uploads(municipality_code, at=at)
     clear_receive_area(municipality_code)
     take_up_unfinished(municipality_code, at=at)
+    with tenancy.scope(municipality_code):  # backlog and silence grow without any act
+        publish_obstacle(municipality_code, at=at)
 
 
 def expire_uploads(municipality_code: str, *, at: datetime) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
@@ -225,7 +225,9 @@ def _read_chunk(request: HttpRequest, *, offset: int) -> uploads.Chunk | Refusal
 def _write_progress(response: HttpResponse, progress: uploads.Progress) -> None:
     response["Upload-Offset"] = str(progress.offset)
     if progress.transmission is None:
-        response["Upload-Expires"] = format_datetime(progress.expires_at, usegmt=False)
+        response["Upload-Expires"] = format_datetime(
+            progress.expires_at.astimezone(UTC), usegmt=True
+        )
     else:
         response["X-BCL-Bundle-Id"] = progress.transmission.bundle_id
         response["X-BCL-Transmission-State"] = progress.transmission.state
