@@ -13,6 +13,7 @@ needs it open. Values come back as the register wrote them.
 from __future__ import annotations
 
 from bcl.resident_store.actions.apply_files import RepeatedSequence, apply_files
+from bcl.resident_store.actions.reconcile import Differences, FileDifferences, reconcile
 from bcl.resident_store.actions.recovery_zip import (
     NoSuchLoad,
     RecoveryContents,
@@ -52,10 +53,11 @@ from bcl.resident_store.rules import (
 )
 
 __all__ = [
-    "Ambiguous", "CertLink", "FeedEntry", "FileCounts", "LoadResult", "LoadSummary", "NoSuchLoad",
-    "PageFault", "Position", "RecordVersion", "RecoveryContents", "RepeatedSequence", "UnknownColumn", "Verdict",
-    "applied_position", "apply_files", "changes_of_load", "columns_of_profile", "counts",
-    "find_by_key", "find_by_search", "find_cert_link", "find_household", "find_person",
-    "held_counts", "household_key_held", "is_household_held", "is_person_held", "load_number_at",
-    "person_key_held", "read_records", "read_seal_image", "write_recovery_zip",
+    "Ambiguous", "CertLink", "Differences", "FeedEntry", "FileCounts", "FileDifferences",
+    "LoadResult", "LoadSummary", "NoSuchLoad", "PageFault", "Position", "RecordVersion",
+    "RecoveryContents", "RepeatedSequence", "UnknownColumn", "Verdict", "applied_position",
+    "apply_files", "changes_of_load", "columns_of_profile", "counts", "find_by_key",
+    "find_by_search", "find_cert_link", "find_household", "find_person", "held_counts",
+    "household_key_held", "is_household_held", "is_person_held", "load_number_at",
+    "person_key_held", "read_records", "read_seal_image", "reconcile", "write_recovery_zip",
 ]

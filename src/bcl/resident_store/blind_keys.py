@@ -107,7 +107,7 @@ class BlindKeys:
         if missing:
             known.update(zip(missing, fold_all(FOLDS[kind], missing), strict=True))
         folded = [b"".join([known[part] for part in row]) for row in parts]
-        matrix = np.array(folded, dtype=f"S{max(1, max(map(len, folded)))}")
+        matrix = np.array(folded, dtype=f"S{max(1, *map(len, folded))}")
         return self.search_keys(kind, bytes_matrix(matrix), np.char.str_len(matrix))
 
     def _searcher(self, kind: str) -> ColumnCmac:

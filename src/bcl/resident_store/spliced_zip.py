@@ -63,7 +63,7 @@ class SplicedZip:
         self._write(_LOCAL.pack(*head, _FULL32, _FULL32, len(raw), len(extra)) + raw + extra)
         member = SplicedMember(self._target)
         yield member
-        member._write(deflate_splice.FINAL_BLOCK)  # noqa: SLF001 - the two are one thing
+        member._write(deflate_splice.FINAL_BLOCK)
         self._at += member.packed_size
         sizes = (member.crc32, member.packed_size, member.clear_size)
         self._write(struct.pack("<4sI2Q", b"PK\7\x08", *sizes))

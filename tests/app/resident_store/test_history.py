@@ -116,15 +116,17 @@ def run_history(town: str, chance: random.Random, modes: list[str]) -> None:
 def follow_feed(town: str, load_number: int, before: dict[int, bytes]) -> dict[int, bytes]:
     """Apply the feed of one load to a plain copy, as a consumer does."""
     after = dict(before)
-    for entry in store.changes_of_load(town, load_number, [TABLE]):
-        shown = entry.new_record_id or entry.old_record_id
-        assert shown is not None
-        number = int(store.read_records(town, [shown])[shown]["addressee_number"] or 0)
+    entries = list(store.changes_of_load(town, load_number, [TABLE]))
+    shown = {entry.new_record_id or entry.old_record_id or 0 for entry in entries}
+    values = store.read_records(town, shown)
+    for entry in entries:
+        row = values[entry.new_record_id or entry.old_record_id or 0]
+        number = int(row["addressee_number"] or 0)
         if entry.new_record_id is None:
             del after[number]
         else:
-            values = store.read_records(town, [entry.new_record_id])[entry.new_record_id]
-            after[number] = line(TABLE, {name: value or "" for name, value in values.items()})
+            assert (entry.old_record_id is None) == (number not in after)
+            after[number] = line(TABLE, {name: value or "" for name, value in row.items()})
     return after
 
 

@@ -101,7 +101,10 @@ def apply_files(
                 verdict = Verdict(decide(summary))
                 if verdict is not Verdict.LAND or summary.count(FATAL):
                     raise _NotLanded
-                _record_load(terms, summary, transmission_id, sequence, at, by)
+                _record_load(
+                    terms, summary, transmission_id=transmission_id, sequence=sequence,
+                    at=at, by=by,
+                )
         except _NotLanded:
             assert summary is not None  # noqa: S101 - raised only after it was made
             return LoadResult(False, verdict, summary, None)
@@ -127,8 +130,10 @@ def _run(
     with WriterThreads() as threads:
         load = _Load(terms, town_keys.blind_keys(town), threads)
         for file_id, layout, source in open_files:
-            if file_id == _INDIVIDUAL_NUMBERS_FILE:
-                load.extra_findings.append(_refuse_individual_numbers(source))
+            if (refused := _refused_file(terms, file_id, layout)) is not None:
+                load.extra_findings.append(refused)
+                while source.read(1 << 20):
+                    pass  # to its end: the member's digest is checked there
                 continue
             _apply_one(load, file_id, layout, source)
         threads.finish()
@@ -138,12 +143,18 @@ def _run(
     return _summarise(load)
 
 
-def _refuse_individual_numbers(source: BinaryIO) -> Finding:
-    """J07 has a table and a key of its own, which this version does not bring (R-026)."""
-    while source.read(1 << 20):
-        pass  # read to its end: the member's digest is checked there
-    code = "LINKAGE_INDIVIDUAL_NUMBERS_OFF"
-    return Finding(_INDIVIDUAL_NUMBERS_FILE, None, None, "INDIVIDUAL_NUMBERS", FATAL, code)
+def _refused_file(terms: LoadTerms, file_id: str, layout: Layout) -> Finding | None:
+    """A file that may not come at all.
+
+    J07 needs a table and a key of its own, which this version does not bring (R-026). The urgent
+    lane carries restrictions only (D3).
+    """
+    if file_id == _INDIVIDUAL_NUMBERS_FILE:
+        code = "LINKAGE_INDIVIDUAL_NUMBERS_OFF"
+        return Finding(file_id, None, None, "INDIVIDUAL_NUMBERS", FATAL, code)
+    if terms.urgent and not layout.urgent and file_id != IMAGES_FILE:
+        return Finding(file_id, None, None, "LINKAGE_URGENT_FILE", FATAL, "LINKAGE_URGENT_FILE")
+    return None
 
 
 def _apply_one(load: _Load, file_id: str, layout: Layout, source: BinaryIO) -> None:
@@ -271,7 +282,7 @@ def _summarise(load: _Load) -> LoadSummary:
 
 
 def _record_load(
-    terms: LoadTerms, summary: LoadSummary, transmission_id: str, sequence: int,
+    terms: LoadTerms, summary: LoadSummary, *, transmission_id: str, sequence: int,
     at: datetime, by: audit.Actor,
 ) -> None:
     town = terms.municipality_code

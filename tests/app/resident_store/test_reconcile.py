@@ -1,0 +1,55 @@
+"""Reconciling names every difference by key, line and column, and never a value."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+
+import pytest
+from store_world import FILES, START, Sender, resident, table
+
+from bcl.resident_store import api as store
+
+
+def compare(town: str, rows: Iterable[Mapping[str, str]] | bytes) -> store.Differences:
+    content = rows if isinstance(rows, bytes) else table("J01", rows)
+    return store.reconcile(town, [("J01", FILES["J01"], io.BytesIO(content))], at=START)
+
+
+@pytest.mark.requirement("R-024")
+def test_reconcile__of_one_planted_field__names_its_line_and_title(town: str) -> None:
+    rows = [resident(number, household=number) for number in range(1, 600)]
+    Sender(town).send({"J01": rows})
+    equal = compare(town, reversed(rows))
+    assert equal.equal
+    assert equal.files[0].core_digest == equal.files[0].store_digest
+    planted = [dict(row) for row in rows]
+    planted[321] |= {"address_postal_code": "1234567"}
+    found = compare(town, planted)
+    (difference,) = found.files[0].differences
+    assert not found.equal
+    assert (difference.kind, difference.line) == ("CHANGED", 323)
+    assert difference.columns == ("住所_郵便番号",)
+    (version,) = store.find_person(town, f"{322:015d}")
+    assert difference.record_key == version.record_key
+    assert found.files[0].buckets == [int(version.record_key[:2], 16)]
+    assert "1234567" not in json.dumps(found.as_json(), ensure_ascii=False)
+
+
+@pytest.mark.requirement("R-023")
+def test_reconcile__of_missing_and_surplus_rows__names_them(town: str) -> None:
+    rows = [resident(number, household=number) for number in range(1, 200)]
+    Sender(town).send({"J01": rows})
+    theirs = [*rows[5:], resident(900, household=900), rows[0] | {"deleted": "1"}, rows[10]]
+    found = compare(town, theirs)
+    kinds = [difference.kind for difference in found.files[0].differences]
+    # The deleted row counts as absent, so its record stands only in the store.
+    assert sorted(kinds) == ["ONLY_IN_CORE"] + ["ONLY_IN_STORE"] * 5 + ["REPEATED"]
+    assert found.files[0].store_rows == 199
+
+
+def test_reconcile__of_the_same_rows_written_otherwise__is_equal(town: str) -> None:
+    rows = [resident(number, household=number) for number in range(1, 50)]
+    Sender(town).send({"J01": rows})
+    assert compare(town, table("J01", rows).replace(b"\r\n", b"\n")).equal
