@@ -208,6 +208,12 @@ class Gateway:
         """Counts, waiting folders, the last items and lanes, as plain values."""
         return status_facts.read_status(self.config, self.journal)
 
+    def report(self, item_id: int | None = None) -> list[str] | None:
+        """The findings of one item (the last without an id) as Japanese lines: the check's own
+        and, if BCL has answered, BCL's. None when there is no such item."""
+        items = [item for item in self.journal.items() if item_id in (None, item.id)]
+        return status_facts.report_of(self.journal, items[-1]) if items else None
+
     def doctor(self) -> list[doctor_checks.Check]:
         """Look at keys, folders, clock, disk, certificate and line; see `doctor`."""
         return doctor_checks.examine(self.config, self.journal)
@@ -298,7 +304,7 @@ class Gateway:
         folder = work_folder(self.config, item)
         if folder.exists():
             target = self.config.rejected_dir / f"{item.folder}.{item.id}"
-            write_report(folder, title=item.folder, report=item.report or {})
+            write_report(folder, title=item.folder, report=self.journal.report(item) or {})
             folder.rename(target)
             sync_folder(self.config.rejected_dir)
 

@@ -27,7 +27,7 @@ from bcl_contract.linkage.layouts import (
 from bcl_contract.linkage.manifest import SEAL_IMAGE_FILE_ID
 from bcl_contract.linkage.seal_rules import MAX_IMAGE_BYTES
 from bcl_contract.linkage.validator import CheckContext, FileReport, check_file
-from bcl_contract.refusals import Refusal
+from bcl_contract.refusals import REFUSALS, Refusal
 from bcl_gateway.config import GatewayConfig
 from bcl_gateway.ready import Ready, ReadyFile, compare_with_folder
 
@@ -224,13 +224,17 @@ def report_lines(title: str, report: dict[str, Any]) -> list[str]:
         if number:
             lines.append(f"{SEVERITY_TEXTS[severity]}: {number}件")
     findings = report.get("findings", [])
-    for found in findings:
-        line = "" if found["line"] is None else f" {found['line']}行目"
-        column = "" if found["column"] is None else f" 「{found['column']}」"
-        lines.append(
-            f"・{found['file']}{line}{column} {found['text']}（{found['rule']} {found['code']}）"
-        )
+    lines += [finding_line(found) for found in findings]
     left = sum(report.get("counts", {}).values()) - len(findings)
     if left > 0:
         lines.append(f"（ほかに{left}件あります）")
     return [*lines, ""]
+
+
+def finding_line(found: dict[str, Any]) -> str:
+    """One finding as a line: file, line, column, what is wrong, rule and code."""
+    line = "" if found["line"] is None else f" {found['line']}行目"
+    column = "" if found["column"] is None else f" 「{found['column']}」"
+    code = found["code"]
+    text = REFUSALS[code].text_ja if code in REFUSALS else ""
+    return f"・{found['file']}{line}{column} {text}（{found['rule']} {code}）"

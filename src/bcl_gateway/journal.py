@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ _FACTS = frozenset(
 class Item:
     """One collected folder as the journal knows it.
 
-    `files` are the tables of READY and how many seal images came along; `report` the findings of
-    the check; `answer` BCL's last word; `settled` says that a rejection has been dealt with.
+    `files` are the tables of READY and how many seal images came along; `settled` says that a
+    rejection has been dealt with. The long texts (`Journal.report`, `Journal.answer`) are apart.
     """
 
     id: int
@@ -71,7 +71,6 @@ class Item:
     as_of: str | None
     sender_system: str | None
     files: list[dict[str, Any]]
-    report: dict[str, Any] | None
     bundle_id: str | None
     sequence: int | None
     spool_file: str | None
@@ -85,7 +84,6 @@ class Item:
     refusal_detail: dict[str, Any]
     receipt: dict[str, Any] | None
     receipt_signature: str | None
-    answer: dict[str, Any] | None
     settled: bool
     created_at: datetime
     changed_at: datetime
@@ -98,6 +96,9 @@ class Item:
     def rows(self) -> int:
         """Rows of all tables."""
         return sum(entry.get("rows", 0) for entry in self.files)
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Item))
 
 
 class JournalFault(Exception):
@@ -242,7 +243,10 @@ class Journal:
 
     def item(self, item_id: int) -> Item:
         """Give one item; JournalFault when there is none."""
-        row = self._db.execute("SELECT * FROM item WHERE id = ?", (item_id,)).fetchone()
+        row = self._db.execute(
+            f"SELECT {_COLUMNS} FROM item WHERE id = ?",  # noqa: S608 - our own names
+            (item_id,),
+        ).fetchone()
         if row is None:
             raise JournalFault("no such item")
         return _item_of(row)
@@ -252,10 +256,25 @@ class Journal:
         wanted = states or tuple(ItemState)
         marks = ", ".join("?" for _ in wanted)
         rows = self._db.execute(
-            f"SELECT * FROM item WHERE state IN ({marks}) ORDER BY id",  # noqa: S608
+            f"SELECT {_COLUMNS} FROM item WHERE state IN ({marks}) ORDER BY id",  # noqa: S608
             [state.value for state in wanted],
         )
         return [item for item in map(_item_of, rows) if lane in (None, item.lane)]
+
+    def report(self, item: Item) -> dict[str, Any] | None:
+        """What the check of an item found (as `CheckReport.as_json` gives it)."""
+        return self._text("report", item)
+
+    def answer(self, item: Item) -> dict[str, Any] | None:
+        """BCL's last word about an item: state, counts, findings without values."""
+        return self._text("answer", item)
+
+    def _text(self, name: str, item: Item) -> dict[str, Any] | None:
+        row = self._db.execute(
+            f"SELECT {name} FROM item WHERE id = ?",  # noqa: S608 - one of two names
+            (item.id,),
+        ).fetchone()
+        return json.loads(row[0]) if row is not None and row[0] else None
 
     def counts(self) -> dict[ItemState, int]:
         """How many items stand where; states without items are left out."""
@@ -308,7 +327,7 @@ def _stored(value: Any) -> Any:
 
 def _item_of(row: sqlite3.Row) -> Item:
     content: dict[str, Any] = dict(row)
-    for name in ("files", "report", "refusal_detail", "receipt", "answer"):
+    for name in ("files", "refusal_detail", "receipt"):
         content[name] = json.loads(content[name]) if content[name] else None
     content["refusal_detail"] = content["refusal_detail"] or {}
     for name in ("retry_at", "created_at", "changed_at"):

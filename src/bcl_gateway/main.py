@@ -171,6 +171,22 @@ def status(context: click.Context, as_json: bool) -> None:
         click.echo("\n".join(status_lines(facts)))
 
 
+@gateway.command(short_help="検査とBCLの結果の報告を表示する")
+@click.argument("number", type=int, required=False)
+@click.pass_context
+def report(context: click.Context, number: int | None) -> None:
+    """送信 NUMBER（status の [ ] の番号。省くと最後のもの）の検査結果とBCLの結果を表示します。
+
+    行と項目だけを示し、住民の情報は表示しません。
+    """
+    with _opened(context) as own:
+        lines = own.report(number)
+    if lines is None:
+        click.echo("その番号の送信はありません。", err=True)
+        sys.exit(2)
+    click.echo("\n".join(lines))
+
+
 @gateway.command(short_help="設定・鍵・時計・回線を点検する")
 @_AS_JSON
 @click.pass_context
@@ -206,27 +222,23 @@ def restore(
     del only_check, context  # restoring into a core system is the core system's own work
     from bcl_gateway.restore import check_recovery_package
 
-    report = check_recovery_package(package, key)
-    if isinstance(report, Refusal):
-        _refuse(report)
+    found = check_recovery_package(package, key)
+    if isinstance(found, Refusal):
+        _refuse(found)
     if as_json:
-        _print_json(report.as_json())
+        _print_json(found.as_json())
     else:
-        click.echo(f"団体 {report.municipality_code}・基準日時 {report.as_of}")
-        for file in report.files:
+        click.echo(f"団体 {found.municipality_code}・基準日時 {found.as_of}")
+        for file in found.files:
             if file.name.endswith(".csv") or not file.matches:
                 mark = "一致" if file.matches else "不一致"
                 click.echo(f"  {mark} {file.name} {file.rows}件")
         click.echo(
             "照合の結果: "
-            + (
-                "すべて一致しました"
-                if not report.differences
-                else f"{report.differences}件の不一致"
-            )
+            + ("すべて一致しました" if not found.differences else f"{found.differences}件の不一致")
         )
-    if report.differences:
-        _refuse(Refusal("GATEWAY_RECOVERY_INVALID", {"differences": report.differences}))
+    if found.differences:
+        _refuse(Refusal("GATEWAY_RECOVERY_INVALID", {"differences": found.differences}))
 
 
 # --- inside ---------------------------------------------------------------------------------

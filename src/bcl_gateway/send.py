@@ -17,6 +17,7 @@ from bcl_contract import clock, receipts
 from bcl_contract.linkage.manifest import LANES
 from bcl_contract.refusals import Refusal
 from bcl_contract.sealed_file import SealedFileError
+from bcl_gateway.check import FINDINGS_IN_REPORT
 from bcl_gateway.config import GatewayConfig
 from bcl_gateway.connection import LineBroken, ServerRefuses, WireConnection, refusal_in
 from bcl_gateway.journal import Item, Journal
@@ -316,13 +317,25 @@ def _send_again(out: Outbound, item: Item) -> Item:
     )
 
 
+_ANSWER_FIELDS = (
+    "state", "code", "lane", "sequence", "received_at", "landed_at", "load_number", "files",
+    "findings_total",
+)  # fmt: skip
+_REFUSAL_FIELDS = ("code", "text", "who", "how")
+_FINDING_FIELDS = ("file", "line", "column", "rule", "severity", "code")
+
+
 def _plain_answer(content: dict[str, Any]) -> dict[str, Any]:
     """What is kept of an answer: counts, places and codes."""
-    kept = (
-        "state", "code", "refusal", "lane", "sequence", "received_at", "landed_at", "load_number",
-        "files", "findings_total",
-    )  # fmt: skip
+    kept = {name: content.get(name) for name in _ANSWER_FIELDS}
+    refusal = content.get("refusal")
+    if isinstance(refusal, dict):
+        kept["refusal"] = {name: str(refusal.get(name, "")) for name in _REFUSAL_FIELDS}
     findings = content.get("findings")
-    return {name: content.get(name) for name in kept} | {
-        "findings": findings[:1000] if isinstance(findings, list) else []
-    }
+    if isinstance(findings, list):
+        kept["findings"] = [
+            {name: found.get(name) for name in _FINDING_FIELDS}
+            for found in findings[:FINDINGS_IN_REPORT]
+            if isinstance(found, dict)
+        ]
+    return kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bcl_contract.linkage.manifest import LANES
+from bcl_gateway.check import finding_line, report_lines
 from bcl_gateway.config import ENVIRONMENT_TEXTS, GatewayConfig
 from bcl_gateway.journal import Item, Journal
 from bcl_gateway.send import lane_stopped
@@ -82,8 +83,28 @@ def status_lines(status: dict[str, Any]) -> list[str]:
     return lines
 
 
+def report_of(journal: Journal, item: Item) -> list[str]:
+    """Everything that is known about one item's findings, as lines for people."""
+    lines = [f"状態: {STATE_TEXTS[item.state]}"]
+    report = journal.report(item)
+    if report is not None:
+        lines += report_lines(item.folder, report)
+    answer = journal.answer(item)
+    if answer is not None:
+        lines.append(f"BCLの結果: {answer['state']}")
+        refusal = answer.get("refusal")
+        if refusal:
+            lines += [
+                f"  {refusal['text']}（{refusal['code']}）",
+                f"  直せる人: {refusal['who']}",
+                f"  直し方: {refusal['how']}",
+            ]
+        lines += [finding_line(found) for found in answer.get("findings", [])]
+    return lines
+
+
 def _item_line(item: dict[str, Any]) -> str:
     text = STATE_TEXTS[ItemState(item["state"])]
     number = "" if item["sequence"] is None else f" {item['lane']} {item['sequence']}番"
     code = f" {item['refusal_code']}" if item["refusal_code"] else ""
-    return f"  {item['folder']}{number} {text} {item['rows']}行{code}"
+    return f"  [{item['id']}] {item['folder']}{number} {text} {item['rows']}行{code}"

@@ -55,6 +55,9 @@ def test_command__step_by_step__exits_0_and_speaks_japanese(call, drop, server) 
         done = call(name)
         assert done.exit_code == 0, done.output
         assert said in done.output
+    shown = call("report")
+    assert "状態: BCLで反映済み" in shown.output and "BCLの結果: LANDED" in shown.output
+    assert call("report", "99").exit_code == 2
     facts = json.loads(call("status", "--json").output)
     assert facts["counts"]["LANDED"] == 1 and facts["lanes"]["main"]["last_landed"] == 1
     assert facts["items"][0]["receipt"]["sha256"] == facts["items"][0]["package_sha256"]
