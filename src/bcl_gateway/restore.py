@@ -1,4 +1,4 @@
-"""`restore --check`: does a recovery package open, and is it what its manifest says? (R-044)
+"""`restore --check`: does a recovery package open, and is it what its manifest says? (R-032)
 
 Step 7 of docs/journeys/recovery.md. The package is decrypted while it is read; no clear copy is
 written anywhere, and no value of the register is shown.
