@@ -117,7 +117,7 @@ class _Papers:
         expected = self.expected(seed)
         placed = self.place(expected)
         assert not lint(placed, expected, self.typeface)
-        assert compare(render(placed, DEFAULT_FONT_PATH), placed) is None
+        assert compare(render(placed, DEFAULT_FONT_PATH), placed, self.typeface) is None
 
 
 def _reportlab() -> Callable[[PlacedModel], bytes]:

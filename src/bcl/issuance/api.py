@@ -10,6 +10,7 @@ Journey: docs/journeys/issue-a-certificate.md (step numbers stand in the code as
 Never: reads a resident's data from anywhere but IssuableRecord.
 """
 
+from bcl.issuance.actions.compare import Comparison, Difference, compare_with_store
 from bcl.issuance.actions.confirm import confirm_delivery
 from bcl.issuance.actions.inquire import Offer, Offered, inquire
 from bcl.issuance.actions.issue import Issued, issue_certificate
@@ -21,18 +22,22 @@ from bcl.issuance.actions.refresh import (
 from bcl.issuance.actions.set_up import lift_block, place_block, register_official_seal
 from bcl.issuance.actions.states import close_overdue
 from bcl.issuance.documents.demo_seal import draw_demo_seal
-from bcl.issuance.queries import find_freshness
+from bcl.issuance.queries import count_transactions, find_freshness
 from bcl.issuance.rules import BlockScope, Freshness
 
 __all__ = [
     "BlockScope",
+    "Comparison",
+    "Difference",
     "Freshness",
     "Issued",
     "Offer",
     "Offered",
     "Refreshed",
     "close_overdue",
+    "compare_with_store",
     "confirm_delivery",
+    "count_transactions",
     "draw_demo_seal",
     "find_freshness",
     "inquire",

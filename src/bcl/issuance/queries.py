@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from django.db.models import Q
+from django.db.models import Count, Q
 
-from bcl.foundation import crypto
+from bcl.foundation import crypto, tenancy
 from bcl.issuance import projection, subscription
 from bcl.issuance.digests import BlindKeys
 from bcl.issuance.models import (
@@ -276,3 +276,15 @@ def open_subject(row: IssuanceTransaction) -> dict[str, object]:
     )
     subject: dict[str, object] = json.loads(clear)
     return subject
+
+
+def count_transactions(municipality_code: str) -> dict[str, int]:
+    """Number of a town's transactions by state."""
+    with tenancy.scope(municipality_code):
+        rows = (
+            IssuanceTransaction.objects.filter(municipality_code=municipality_code)
+            .order_by()
+            .values_list("state")
+            .annotate(count=Count("pk"))
+        )
+        return dict(rows)

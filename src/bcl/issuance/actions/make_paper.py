@@ -70,7 +70,7 @@ def make_paper(judged: Judged, edition: Edition, *, layout_version: str) -> Pape
         )
     # Step 9: draw it, and read the drawing back with another library.
     pdf = render(placed, font_path())
-    difference = compare(pdf, placed)
+    difference = compare(pdf, placed, typeface)
     if difference is not None:
         return Refusal(
             "ISSUE_DOCUMENT_CHECK_FAILED",
