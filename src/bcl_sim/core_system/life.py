@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -33,9 +33,14 @@ _INDEX_DAYS = 10
 
 @dataclass
 class LifeIndex:
-    """Current residents as columns: who they are, and what they hold (boolean masks)."""
+    """Current residents as columns: who they are, and what they hold (boolean masks).
+
+    Rows stand in order of household; `starts` and `ends` give the rows of each one's household.
+    """
 
     frame: pl.DataFrame
+    starts: np.ndarray
+    ends: np.ndarray
     age: np.ndarray
     size: np.ndarray
     has_card: np.ndarray
@@ -46,6 +51,20 @@ class LifeIndex:
     def is_(self, column: str, *values: str) -> np.ndarray:
         """Mask of residents whose column holds one of the values."""
         return self.frame[column].is_in(list(values)).to_numpy()
+
+    def names_of(self, row: int) -> tuple[str, str]:
+        """Addressee number and household number of a row."""
+        return self.frame["addressee_number"][row], self.frame["household_number"][row]
+
+    def occupy(self, row: int) -> None:
+        """The household of this row has something to do today."""
+        self.free[self.starts[row] : self.ends[row]] = False
+
+    def occupy_household(self, household: str) -> None:
+        """The same, by household number; an empty household is no matter."""
+        row = int(self.frame["household_number"].search_sorted(household))
+        if row < len(self.free) and self.frame["household_number"][row] == household:
+            self.occupy(row)
 
 
 Mask = Callable[[LifeIndex], np.ndarray]
@@ -123,14 +142,15 @@ def build_index(store: CoreStore, day: dt.date) -> LifeIndex:
     frame = store.columns("J01", _INDEX_COLUMNS).filter(
         (pl.col("latest") == "1") & (pl.col("resident_state") == "1")
     )
-    frame = frame.sort("addressee_number")
+    frame = frame.sort("household_number", "addressee_number")
+    home = frame["household_number"].rle_id().to_numpy()
     born = frame["born_on"].str.to_date("%Y-%m-%d")
     age = ((pl.Series([day]) - born).dt.total_days() / 365.2425).to_numpy()
-    size = frame.select(pl.len().over("household_number"))["len"].to_numpy()
-    planted = frame.select(
-        (pl.col("addressee_number") < numbers.addressee_number(numbers.PLANTED_LIMIT)).any()
-        .over("household_number").alias("planted")
-    )["planted"].to_numpy()  # fmt: skip
+    starts = np.searchsorted(home, home, side="left")
+    ends = np.searchsorted(home, home, side="right")
+    limit = numbers.addressee_number(numbers.PLANTED_LIMIT)
+    planted = (frame["addressee_number"] < limit).to_numpy().astype(np.int64)
+    counted = np.concatenate([[0], np.cumsum(planted)])
 
     def holders(file_id: str, column: str, *values: str) -> np.ndarray:
         found = store.columns(file_id, ["addressee_number", "latest", column]
@@ -142,12 +162,14 @@ def build_index(store: CoreStore, day: dt.date) -> LifeIndex:
 
     return LifeIndex(
         frame=frame,
+        starts=starts,
+        ends=ends,
         age=np.floor(age),
-        size=size,
+        size=ends - starts,
         has_card=holders("J05", "link_status", "1"),
         has_seal=holders("S01", "seal_status", "1", "4"),
         measured=holders("J04", "measure_kind", "1", "2"),
-        free=~planted,
+        free=counted[ends] == counted[starts],
     )
 
 
@@ -164,50 +186,52 @@ def draw_events(
 ) -> list[_Pick]:
     """Which events happen on a day; no household takes part in two of them."""
     picks = []
-    households = index.frame["household_number"]
     for kind in KINDS:
         if kind.name in skip:
             continue
         count = int(rng.poisson(kind.rate * len(index.age) / 365_000))
         count = max(count, 1) if at_least_one else count
-        for _ in range(count):
-            chosen = _draw_person(index, rng, kind)
-            if chosen is None:
-                continue
-            pick = _Pick(kind, index.frame["addressee_number"][chosen], households[chosen])
-            index.free[_rows_of(index, pick.household_number)] = False
+        for chosen in _draw_persons(index, rng, kind, count):
             if kind.name == "婚姻":
-                pick = _with_partner(index, rng, pick, chosen)
-            picks.append(pick)
+                partner = _draw_partner(index, rng, chosen)
+                if partner is not None:
+                    picks.append(_Pick(kind, *index.names_of(chosen), index.names_of(partner)))
+            else:
+                picks.append(_Pick(kind, *index.names_of(chosen)))
     return picks
 
 
-def _rows_of(index: LifeIndex, household: str) -> np.ndarray:
-    return (index.frame["household_number"] == household).to_numpy()
-
-
-def _draw_person(index: LifeIndex, rng: np.random.Generator, kind: Kind) -> int | None:
+def _draw_persons(
+    index: LifeIndex, rng: np.random.Generator, kind: Kind, count: int
+) -> Iterator[int]:
+    """Up to `count` persons of different free households whom an event of the kind can hit."""
+    if not count:
+        return
     able = np.flatnonzero(kind.who(index) & index.free)
-    if not len(able):
-        return None
-    if kind.name == "死亡":
+    share = None
+    if kind.name == "死亡" and len(able):
         weight = (index.age[able] / 85.0) ** 8
-        return int(rng.choice(able, p=weight / weight.sum()))
-    return int(rng.choice(able))
+        share = weight / weight.sum()
+    # Some of the drawn share a household; draw more than needed.
+    drawn = rng.choice(able, size=min(len(able), 3 * count), replace=False, p=share)
+    for chosen in drawn:
+        if count and index.free[chosen]:
+            index.occupy(int(chosen))
+            count -= 1
+            yield int(chosen)
 
 
-def _with_partner(index: LifeIndex, rng: np.random.Generator, pick: _Pick, chosen: int) -> _Pick:
+def _draw_partner(index: LifeIndex, rng: np.random.Generator, chosen: int) -> int | None:
     other = "2" if index.frame["sex"][chosen] == "1" else "1"
     close = np.abs(index.age - index.age[chosen]) <= 8
     able = np.flatnonzero(
         _alone(index) & index.free & close & _adult(index) & index.is_("sex", other)
     )
     if not len(able):
-        return pick
+        return None
     partner = int(rng.choice(able))
-    household = index.frame["household_number"][partner]
-    index.free[_rows_of(index, household)] = False
-    return replace(pick, partner=(index.frame["addressee_number"][partner], household))
+    index.occupy(partner)
+    return partner
 
 
 class Life:
@@ -254,7 +278,7 @@ class Life:
         counts: Counter[str] = Counter()
         due = book.due()
         for entry in due:
-            index.free[_rows_of(index, entry["household"])] = False
+            index.occupy_household(entry["household"])
         skip = set() if self.with_tax else _NEEDS_TAX
         picks = draw_events(index, rng, at_least_one=at_least_one, skip=skip)
         counts += self._keep_agenda(book, due)
@@ -263,8 +287,6 @@ class Life:
             scene = scenes.of(pick.addressee_number)
             if pick.partner:
                 scene.partner = scenes.of(pick.partner[0])
-            elif pick.kind.name == "婚姻":
-                continue
             pick.kind.act(scene)
             counts[pick.kind.name] += 1
         if self.with_tax and (day.month, day.day) == (6, 1):

@@ -90,6 +90,9 @@ def test_core__restore_and_compare__prove_a_recovery(state: Path, tmp_path: Path
     (folder / "999997_J04_F.csv").write_bytes(b"not a table")
     result = _run("compare", "--with", folder, "--state", state)
     assert result.exit_code == 3 and "CORE_RECOVERY_UNREADABLE" in result.output
+    (tmp_path / "no.zip").write_bytes(b"PK no zip")
+    result = _run("compare", "--with", tmp_path / "no.zip", "--state", state)
+    assert result.exit_code == 3 and "CORE_RECOVERY_UNREADABLE" in result.output
 
 
 def test_core__help__is_japanese() -> None:
