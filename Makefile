@@ -37,12 +37,13 @@ demo: setup ## 町一つ分のデータを送り、住民票を一通発行し�
 test: setup-test ## すべての試験を行う
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -c tests/journeys/pytest.ini --confcutdir tests/journeys tests/journeys
 
 bench: setup-test ## 性能を測り、同じ実行の中の比較相手との比を表示する
 	@$(BIN)/bcl bench all $(ARGS)
 
 soak: setup-test ## 長い試験（強制終了・通信断の繰り返し）を台帳つきで続ける
-	@$(BIN)/python -m pytest -q tests/soak --run-soak $(ARGS)
+	@BCL_KILL_CYCLES=1000 BCL_KILL_SEED=$$RANDOM $(BIN)/python -m pytest -q -c tests/journeys/pytest.ini --confcutdir tests/journeys --timeout 10000 tests/journeys/test_kills.py $(ARGS)
 
 trace: setup-test ## 要件番号と試験の対応を表示する
 	@$(BIN)/python scripts/trace.py $(ARGS)

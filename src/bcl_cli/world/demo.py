@@ -33,7 +33,7 @@ def run_demo(*, residents: int, check: bool, keep: bool) -> int:
     places.results.mkdir(parents=True)
     walk = Walk(places.results)
     walk.console.print(
-        f"\n[bold]BCL デモ[/bold]　見本市（{TOWN}）　住民 {residents:,} 人　すべて架空のデータ\n"
+        f"\n[bold]BCL デモ[/bold]　サンプル市（{TOWN}）　住民 {residents:,} 人　すべて架空\n"
     )
     world = World(places, towns=[TOWN])
     try:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from bcl_cli.world import gateway_config
-from bcl_cli.world.registry import RECEIVER, receiver_key_path, staff_key_path
+from bcl_cli.world.registry import (
+    INVENTED_TOWNS,
+    RECEIVER,
+    receiver_key_path,
+    staff_key_path,
+)
 from bcl_cli.world.walk import Walk, WalkFault, wait_until
 from bcl_cli.world.world import World
 from bcl_contract import clock
@@ -57,7 +63,8 @@ class Line:
                 self.world.places.town(self.code, "core") / "town",
                 municipality_code=self.code,
                 residents=residents,
-                start_on=clock.today(),
+                # The day that is lived ends today: no data from the future.
+                start_on=clock.today() - timedelta(days=1),
                 issuer_key=issuer_key,
             )
             counts = self.town.counts()
@@ -65,7 +72,7 @@ class Line:
         self._note_counts()
         issuance.register_official_seal(
             municipality_code=self.code,
-            image_png=issuance.draw_demo_seal("見本市長"),
+            image_png=issuance.draw_demo_seal(INVENTED_TOWNS[self.code].head_title_ja),
             side_mm=20.0,
             valid_from_on=clock.today().replace(month=1, day=1),
             by=audit.SYSTEM,
@@ -76,10 +83,10 @@ class Line:
         """The first full transmission: out of the town hall, into the resident store."""
         with self.walk.step("全件を書き出し、送り、中間DBへ反映") as step:
             result = self._export("full")
-            self._wait_landed(1)
+            self.wait_landed(1)
             step.count, step.result = f"{sum(result.rows.values()):,} 件", "全件が反映済み"
         with self.walk.step("証明発行へ必要な項目だけを配る") as step:
-            self._wait_fed()
+            self.wait_fed()
             step.result = "中間DBと同じ版"
 
     def live_a_day(self) -> None:
@@ -87,8 +94,8 @@ class Line:
         with self.walk.step("一日分の異動を送り、反映") as step:
             events = self._the_town().advance(1, at_least_one_of_each=True)
             result = self._export("differential")
-            self._wait_landed(2)
-            self._wait_fed()
+            self.wait_landed(2)
+            self.wait_fed()
             rows = sum(result.rows.values())
             step.count, step.result = f"{rows:,} 件", f"異動 {sum(events.values()):,} 件"
 
@@ -96,27 +103,27 @@ class Line:
         """Core system, resident store and issuing's records: every key, every field."""
         from bcl.issuance import api as issuance
         from bcl.resident_store import api as store
-        from bcl_cli.reconcile import open_export
+        from bcl_cli.reconcile import opened_export
 
         with self.walk.step("住民情報システム・中間DB・証明発行を照合") as step:
-            folder = self.world.places.folder("compare")
-            result = self._the_town().export(folder, mode="full", record=False)
-            with open_export(result.folder) as files:
-                differences = store.reconcile(self.code, files)
-            if differences.count:
-                raise WalkFault(f"中間DBとの差が {differences.count} 件あります。")
-            compared = issuance.reconcile_with_store(self.code)
-            if compared.differences:
-                raise WalkFault(f"証明発行との差が {compared.differences} 件あります。")
+            result = self._the_town().export(self.world.places.folder("compare"), mode="full")
+            with opened_export(result.folder, self.code) as files:
+                found = store.reconcile(self.code, files, at=clock.now())
             shutil.rmtree(result.folder)
-            step.count, step.result = f"{differences.compared:,} 件", "差は 0 件"
+            if not found.equal or not found.files:
+                raise WalkFault("中間DBに住民情報システムとの差があります。")
+            projected = issuance.compare_with_store(self.code)
+            if not projected.equal:
+                raise WalkFault(f"証明発行に中間DBとの差が {projected.total} 件あります。")
+            rows = sum(file.core_rows for file in found.files)
+            step.count, step.result = f"{rows:,} 件", "差は 0 件"
 
     # -- certificate -----------------------------------------------------------------------------
 
     def issue_to_a_family(self) -> None:
         """One 住民票の写し of a whole family, by card, at a kiosk, through the center."""
         with self.walk.step("家族の住民票の写しをキオスクで発行") as step:
-            addressee = self._case("family_of_five")
+            addressee = self.case("family_of_five")
             paper = self.visit_kiosk(addressee, Choice(show=("head", "domicile")))
             if isinstance(paper, Refusal):
                 raise WalkFault(f"発行できません: {paper.code}")
@@ -131,7 +138,7 @@ class Line:
     def refuse_a_protected_household(self) -> None:
         """The other outcome: a household under a protective measure gets no paper and no reason."""
         with self.walk.step("支援措置のある世帯には発行しない") as step:
-            paper = self.visit_kiosk(self._case("measure_in_one_household"), Choice())
+            paper = self.visit_kiosk(self.case("measure_in_one_household"), Choice())
             if not isinstance(paper, Refusal):
                 raise WalkFault("支援措置のある世帯に証明書が出ました。")
             step.count, step.result = "0 通", f"窓口へ案内（{paper.code}）"
@@ -198,15 +205,15 @@ class Line:
             "incident_id": "DEMO-1",
             "receiver_id": RECEIVER,
         }
-        signed = self._sign("staff-a", "request_export", recovery.request_content(**wish))
+        signed = self.sign("staff-a", "request_export", recovery.request_content(**wish))
         export = expect(recovery.request_export(self.code, **wish, signed=signed, at=clock.now()))
         content = recovery.approval_content(export.pk, export.request_sha256)
-        signed = self._sign("staff-b", "approve_export", content)
+        signed = self.sign("staff-b", "approve_export", content)
         expect(recovery.approve_export(self.code, export.pk, signed=signed, at=clock.now()))
         wait_until("復旧データの作成", LAND_SECONDS, lambda: self._built(export.pk) is not None)
         built = self._built(export.pk)
         content = recovery.release_content(built.pk, built.package_sha256)
-        signed = self._sign("staff-a", "release_export", content)
+        signed = self.sign("staff-a", "release_export", content)
         return expect(
             recovery.release_export(
                 self.code, built.pk, to=self.walk.results, signed=signed, at=clock.now()
@@ -244,7 +251,8 @@ class Line:
             raise WalkFault("復旧データの作成に失敗しました。")
         return export if export.state == "BUILT" else None
 
-    def _sign(self, staff_id: str, act: str, content: dict[str, Any]) -> Any:
+    def sign(self, staff_id: str, act: str, content: dict[str, Any]) -> Any:
+        """A staff member's signature over an act (decision D31)."""
         from bcl_cli.staff_acts import sign
 
         return sign(
@@ -273,7 +281,8 @@ class Line:
         }
         self.walk.write()
 
-    def _wait_landed(self, sequence: int) -> None:
+    def wait_landed(self, sequence: int) -> None:
+        """Wait until a number of the main lane is in the resident store."""
         from bcl.linkage import api as linkage
 
         def landed() -> bool:
@@ -284,7 +293,8 @@ class Line:
 
         wait_until("中間DBへの反映", LAND_SECONDS, landed)
 
-    def _wait_fed(self) -> None:
+    def wait_fed(self) -> None:
+        """Wait until issuing has taken every load of the store."""
         from bcl.foundation import tenancy
         from bcl.issuance import api as issuance
 
@@ -295,7 +305,8 @@ class Line:
 
         wait_until("証明発行への配信", LAND_SECONDS, fed)
 
-    def _case(self, case_id: str) -> str:
+    def case(self, case_id: str) -> str:
+        """Addressee number of the first person of a planted edge case."""
         case = next(case for case in self._the_town().cases() if case["id"] == case_id)
         numbers: Any = case["addressee_numbers"]
         return str(numbers[0])

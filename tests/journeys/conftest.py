@@ -1,0 +1,75 @@
+"""One running world for all journeys: real processes, real TLS, real PostgreSQL, two towns.
+
+The journeys run in a pytest of their own (`pytest -c tests/journeys/pytest.ini
+--confcutdir tests/journeys tests/journeys`), because this process loads Django for the world's
+database, not for the test database.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bcl_cli.world.commands import by_day
+from bcl_cli.world.line import Line
+from bcl_cli.world.places import Places, default_state_root
+from bcl_cli.world.walk import Walk
+from bcl_cli.world.world import World
+
+TOWN, OTHER_TOWN = "999997", "999989"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _service_hours() -> Iterator[None]:
+    with by_day():
+        yield
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    name = f"journeys-{os.getpid()}"
+    places = Places(name, default_state_root() / name, tmp_path_factory.mktemp("results"))
+    made = World(places, towns=[TOWN, OTHER_TOWN])
+    try:
+        with made:
+            yield made
+    finally:
+        keep = os.environ.get("BCL_KEEP_WORLD")
+        if not keep:
+            made.destroy()
+
+
+@pytest.fixture(scope="session")
+def line(world: World) -> Iterator[Line]:
+    """The first town, made and sent once."""
+    made = Line(world, Walk(world.places.results), TOWN)
+    made.make_the_town(1000)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def other_line(world: World) -> Iterator[Line]:
+    """A second town in the same world."""
+    made = Line(world, Walk(world.places.results), OTHER_TOWN)
+    made.make_the_town(400)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def landed(line: Line) -> Line:
+    """The first town with its first full transmission in the resident store."""
+    if not line.town.exports():
+        line.send_everything()
+    return line
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    shutil.rmtree(tmp_path, ignore_errors=True)
