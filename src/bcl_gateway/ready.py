@@ -7,6 +7,7 @@ with name, file_id, rows, bytes, sha256. READY's own reading refuses everything 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -71,12 +72,12 @@ def read_ready(folder: Path) -> Ready | Refusal:
 
 
 def shape_of(folder: Path) -> str:
-    """Sizes and times of everything in the folder: the same text = nothing was written since."""
+    """A digest over names, sizes and times in the folder: the same = nothing was written since."""
     lines = []
     for path in _walk(folder):
         facts = path.lstat()
         lines.append(f"{path.relative_to(folder)} {facts.st_size} {facts.st_mtime_ns}")
-    return "\n".join(sorted(lines))
+    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def compare_with_folder(folder: Path, ready: Ready) -> Refusal | None:

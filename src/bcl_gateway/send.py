@@ -94,13 +94,14 @@ def _one_round(out: Outbound, *, at_once: bool) -> Sent:
     judged: list[Item] = []
     refusal: Refusal | None = None
     try:
-        with WireConnection(out.config) as line:
-            for step, done in ((_fetch_answer, judged), (_upload, uploaded)):
-                for item in _due(out, fetching=step is _fetch_answer, at_once=at_once):
-                    after, problem = _attempt(out, line, item, step)
-                    refusal = problem or refusal
-                    if problem is None and after.state is not item.state:
-                        done.append(after)
+        if any(_due(out, fetching=fetching, at_once=at_once) for fetching in (True, False)):
+            with WireConnection(out.config) as line:
+                for step, done in ((_fetch_answer, judged), (_upload, uploaded)):
+                    for item in _due(out, fetching=step is _fetch_answer, at_once=at_once):
+                        after, problem = _attempt(out, line, item, step)
+                        refusal = problem or refusal
+                        if problem is None and after.state is not item.state:
+                            done.append(after)
     except ServerRefuses as no:
         refusal = no.refusal
     stopped = {lane for lane in LANES if lane_stopped(out.journal, lane)}
