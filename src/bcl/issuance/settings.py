@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.conf import settings
 
-from bcl.issuance.documents.font import DEFAULT_FONT_PATH
 from bcl.issuance.records import Marks
 from bcl.issuance.rules import TownRules
 from bcl.municipalities import api as municipalities
@@ -43,9 +42,9 @@ class TownSettings:
         return self.fees_yen[kind] * copies
 
 
-def font_path() -> Path:
-    """The file of IPAmj明朝 (setting BCL_FONT_IPAMJ, else where Debian puts it)."""
-    return settings.BCL.issuance.font_file or DEFAULT_FONT_PATH
+def font_path() -> Path | None:
+    """The file of IPAmj明朝 (setting BCL_FONT_IPAMJ); None: where Debian puts it."""
+    return settings.BCL.issuance.font_file
 
 
 def ocsp_url() -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bcl.issuance.actions.judge import Judged
 from bcl.issuance.documents.fit import place
-from bcl.issuance.documents.font import load_typeface
+from bcl.issuance.documents.font import DEFAULT_FONT_PATH, load_typeface
 from bcl.issuance.documents.layout import load_layout
 from bcl.issuance.documents.lints import Expected, lint
 from bcl.issuance.documents.read_back import compare
@@ -50,7 +50,7 @@ def make_paper(judged: Judged, edition: Edition, *, layout_version: str) -> Pape
     )
     if isinstance(model, Refusal):
         return model
-    typeface = load_typeface(font_path())
+    typeface = load_typeface(font_path() or DEFAULT_FONT_PATH)
     placed = place(model, typeface)
     if isinstance(placed, Refusal):
         return placed
@@ -69,7 +69,7 @@ def make_paper(judged: Judged, edition: Edition, *, layout_version: str) -> Pape
             "ISSUE_DOCUMENT_CHECK_FAILED", {"check": findings[0].lint, "field": findings[0].field}
         )
     # Step 9: draw it, and read the drawing back with another library.
-    pdf = render(placed, font_path())
+    pdf = render(placed, font_path() or DEFAULT_FONT_PATH)
     difference = compare(pdf, placed, typeface)
     if difference is not None:
         return Refusal(
