@@ -36,7 +36,7 @@ _CHANGED_PER_MILLE, _GONE_PER_MILLE, _NEW_PER_MILLE = 6, 2, 2
 @contextlib.contextmanager
 def world() -> Iterator[Path]:
     """A state directory with a running, migrated cluster and one registered town."""
-    state = Path(tempfile.mkdtemp(prefix="bcl-bench-", dir="/tmp"))  # noqa: S108
+    state = Path(tempfile.mkdtemp(prefix="bcl-bench-", dir="/tmp"))
     state.chmod(0o711)
     try:
         child(state, "prepare")
@@ -49,12 +49,18 @@ def world() -> Iterator[Path]:
 def child(state: Path, *words: str) -> dict[str, Any]:
     """Run one step of this module in a process of its own; gives its JSON answer."""
     environment = os.environ | {
-        "BCL_STATE_DIR": str(state), "BCL_ENVIRONMENT": "test", "BCL_WORLD": "bench",
-        "DJANGO_SETTINGS_MODULE": "bcl.config.settings", "PYTHONPATH": str(SOURCE),
+        "BCL_STATE_DIR": str(state),
+        "BCL_ENVIRONMENT": "test",
+        "BCL_WORLD": "bench",
+        "DJANGO_SETTINGS_MODULE": "bcl.config.settings",
+        "PYTHONPATH": str(SOURCE),
         "BCL_MINIMUM_FREE_MB": "64",
     }
     done = subprocess.run(
-        [sys.executable, __file__, *words], env=environment, capture_output=True, text=True,
+        [sys.executable, __file__, *words],
+        env=environment,
+        capture_output=True,
+        text=True,
         check=False,
     )
     if done.returncode:
@@ -63,7 +69,7 @@ def child(state: Path, *words: str) -> dict[str, Any]:
     return answer
 
 
-def superuser(state: Path):  # noqa: ANN201 - a psycopg connection
+def superuser(state: Path):
     """A superuser's connection, for the peers (server-side COPY reads files)."""
     import psycopg
 
@@ -91,8 +97,12 @@ def prepare(_: list[str]) -> dict[str, Any]:
     sizes = settings.cluster
     EmbeddedCluster(
         settings.postgres_dir,
-        tuning=Tuning(sizes.shared_buffers_mb, sizes.max_wal_size_mb,
-                      sizes.maintenance_work_mem_mb, sizes.max_connections),
+        tuning=Tuning(
+            sizes.shared_buffers_mb,
+            sizes.max_wal_size_mb,
+            sizes.maintenance_work_mem_mb,
+            sizes.max_connections,
+        ),
     ).ensure_running()
     _set_up()
     migrate.run()
@@ -142,7 +152,10 @@ def generate(words: list[str]) -> dict[str, Any]:
     folder.mkdir(mode=0o755)
     residents = max(1000, min(rows, _LARGEST_TOWN))
     town = Town.generate(
-        folder / "town", municipality_code=TOWN, residents=residents, with_tax=False,
+        folder / "town",
+        municipality_code=TOWN,
+        residents=residents,
+        with_tax=False,
         seal_image_share=0,
     )
     exported = town.export(folder / "drop", files=["J01"])
@@ -162,8 +175,8 @@ def generate(words: list[str]) -> dict[str, Any]:
 def _renumbered(line: bytes, number: bytes) -> bytes:
     """The same person in another copy of the town: other addressee and household numbers."""
     fields = line.split(b'","', 7)
-    fields[1] = number + fields[1][len(number):]
-    fields[6] = number + fields[6][len(number):]
+    fields[1] = number + fields[1][len(number) :]
+    fields[6] = number + fields[6][len(number) :]
     return b'","'.join(fields)
 
 
@@ -212,10 +225,18 @@ def load(words: list[str]) -> dict[str, Any]:
     began, cpu = time.perf_counter(), time.process_time()
     with open(words[0], "rb") as source:
         result = store.apply_files(
-            municipality_code=TOWN, transmission_id=f"bench{sequence}", lane="main",
-            sequence=sequence, mode="full", as_of=at, interface_version="1.0",
-            open_files=[("J01", layout, io.BufferedReader(source, 1 << 20))], seal_images=(),
-            decide=lambda _: store.Verdict.LAND, by=SYSTEM, at=at,
+            municipality_code=TOWN,
+            transmission_id=f"bench{sequence}",
+            lane="main",
+            sequence=sequence,
+            mode="full",
+            as_of=at,
+            interface_version="1.0",
+            open_files=[("J01", layout, io.BufferedReader(source, 1 << 20))],
+            seal_images=(),
+            decide=lambda _: store.Verdict.LAND,
+            by=SYSTEM,
+            at=at,
         )
     seconds = time.perf_counter() - began
     assert result.landed
@@ -226,8 +247,57 @@ def load(words: list[str]) -> dict[str, Any]:
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "counts": {
             name: getattr(counts, name)
-            for name in ("rows", "inserted", "changed", "ended", "unchanged", "after",
-                         "quarantined")
+            for name in (
+                "rows",
+                "inserted",
+                "changed",
+                "ended",
+                "unchanged",
+                "after",
+                "quarantined",
+            )
+        },
+    }
+
+
+def lookup(words: list[str]) -> dict[str, Any]:
+    """lookup COUNT: find persons by blind key and decrypt, against primary key reads in clear.
+
+    Both ask one after another over the same connection, one transaction each question, warm.
+    """
+    _set_up()
+    from django.db import connection
+
+    from bcl.resident_store import api as store
+
+    count = int(words[0])
+    with superuser(Path(os.environ["BCL_STATE_DIR"])) as db:
+        rows = db.execute(
+            "SELECT addressee_number FROM plain_j01 WHERE latest = '1' ORDER BY random() LIMIT %s",
+            [count + 50],
+        ).fetchall()
+    times: dict[str, list[float]] = {"ours": [], "plain": []}
+    for place, (number,) in enumerate(rows):
+        began = time.perf_counter()
+        versions = store.find_person(TOWN, number, file_ids=["J01"])
+        values = store.read_records(TOWN, [each.id for each in versions])
+        ours = time.perf_counter() - began
+        assert all(row["addressee_number"] == number for row in values.values())
+        began = time.perf_counter()
+        with connection.cursor() as db:
+            db.execute("SELECT * FROM plain_j01 WHERE addressee_number = %s", [number])
+            found = db.fetchall()
+        plain = time.perf_counter() - began
+        assert len(found) == len(values)
+        if place >= 50:  # the first ones warm caches up
+            times["ours"].append(ours * 1000)
+            times["plain"].append(plain * 1000)
+    return {
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        **{
+            f"{name}_{label}_ms": sorted(values)[int(len(values) * share)]
+            for name, values in times.items()
+            for label, share in (("p50", 0.5), ("p99", 0.99))
         },
     }
 
@@ -236,8 +306,13 @@ def load(words: list[str]) -> dict[str, Any]:
 
 # The columns our search keys and record key are made of (J01).
 PEER_INDEXES = (
-    "addressee_number, history_number, history_branch_number", "addressee_number",
-    "household_number", "full_name", "full_name_kana", "born_on", "preferred_full_name",
+    "addressee_number, history_number, history_branch_number",
+    "addressee_number",
+    "household_number",
+    "full_name",
+    "full_name_kana",
+    "born_on",
+    "preferred_full_name",
 )
 
 
@@ -266,8 +341,12 @@ def index_plain(db: Any, name: str = "plain_j01") -> float:
 
 
 STEPS = {
-    "prepare": prepare, "register": register, "destroy": destroy, "generate": generate,
+    "prepare": prepare,
+    "register": register,
+    "destroy": destroy,
+    "generate": generate,
     "load": load,
+    "lookup": lookup,
 }
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from store_world import Sender, cert_link, resident
+from store_world import Sender, resident
 
-from bcl.foundation import tenancy
 from bcl.resident_store import api as store
 
 
@@ -26,4 +25,3 @@ def test_full_load__of_an_empty_store__is_found_and_read_back(sender: Sender) ->
     (version,) = store.find_person(sender.town, rows[250]["addressee_number"])
     values = store.read_records(sender.town, [version.id])[version.id]
     assert {name: value for name, value in values.items() if value} == rows[250]
-

@@ -19,23 +19,37 @@ def sender(town: str) -> Sender:
 def household(head: int, members: int) -> list[Row]:
     """A whole household whose number is its head's."""
     return [
-        resident(head + place, household=head, order=place + 1,
-                 head_of_household_name=f"試験　住民{head}")
+        resident(
+            head + place,
+            household=head,
+            order=place + 1,
+            head_of_household_name=f"試験　住民{head}",
+        )
         for place in range(members)
     ]
 
 
 def codes(result: store.LoadResult) -> set[str]:
-    return {finding.code for finding in result.summary.findings
-            if finding.code != "LINKAGE_EXPECTED_WHEN"}
+    return {
+        finding.code
+        for finding in result.summary.findings
+        if finding.code != "LINKAGE_EXPECTED_WHEN"
+    }
 
 
 def measure(number: int, **values: str) -> Row:
     return {
-        "municipality_code": "999997", "addressee_number": f"{number:015d}",
-        "history_number": "00001", "latest": "1", "measure_started_on": "2026-10-01",
-        "measure_kind": "2", "measure_block_targets": "11111", "deleted": "0",
-        "operator_id": "op1", "operated_on": "2026-11-01", "operated_time": "12:00:00",
+        "municipality_code": "999997",
+        "addressee_number": f"{number:015d}",
+        "history_number": "00001",
+        "latest": "1",
+        "measure_started_on": "2026-10-01",
+        "measure_kind": "2",
+        "measure_block_targets": "11111",
+        "deleted": "0",
+        "operator_id": "op1",
+        "operated_on": "2026-11-01",
+        "operated_time": "12:00:00",
     } | values
 
 
@@ -50,8 +64,9 @@ def test_household__left_open_by_a_differential__is_held_and_lifted_when_whole(
     sender.send({"J01": old + new})
     assert store.held_counts(sender.town) == {"households": 0, "persons": 0}
     # The head of household 10 moves to 20, and nobody says who leads 10 now.
-    moved = resident(10, household=20, order=3, head_of_household_name="試験　住民20",
-                     operated_time="10:00:00")
+    moved = resident(
+        10, household=20, order=3, head_of_household_name="試験　住民20", operated_time="10:00:00"
+    )
     result = sender.send({"J01": [moved]}, mode="differential")
     assert result.landed
     assert result.summary.households_held > 0
@@ -66,12 +81,15 @@ def test_household__left_open_by_a_differential__is_held_and_lifted_when_whole(
     assert not store.is_household_held(sender.town, f"{10:015d}")
 
 
-@pytest.mark.parametrize(("place", "fault"), [
-    (1, {"relationship_code_1": "02", "head_of_household_name": "試験　住民10"}),
-    (1, {"entry_order": "003"}),
-    (1, {"head_of_household_name": "別人　太郎"}),
-    (0, {"relationship_code_1": "20"}),
-])
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [
+        (1, {"relationship_code_1": "02", "head_of_household_name": "試験　住民10"}),
+        (1, {"entry_order": "003"}),
+        (1, {"head_of_household_name": "別人　太郎"}),
+        (0, {"relationship_code_1": "20"}),
+    ],
+)
 def test_household__that_breaks_a_rule__is_held(
     sender: Sender, place: int, fault: dict[str, str]
 ) -> None:
@@ -140,8 +158,11 @@ def test_duplicate_keys__are_row_errors_wherever_they_stand(sender: Sender) -> N
     result = sender.send({"J01": [*rows, rows[0] | {"operator_id": "op2"}]})
     assert codes(result) == {"LINKAGE_KEY_DUPLICATE"}
     assert result.summary.files[0].after == 5
-    for doubled in ([*rows, rows[2]], [*rows, rows[2] | {"operator_id": "op3"}],
-                    [rows[2] | {"operator_id": "op3"}, *rows]):
+    for doubled in (
+        [*rows, rows[2]],
+        [*rows, rows[2] | {"operator_id": "op3"}],
+        [rows[2] | {"operator_id": "op3"}, *rows],
+    ):
         result = sender.send({"J01": doubled}, decide=lambda _: store.Verdict.REJECT)
         assert "LINKAGE_KEY_DUPLICATE" in codes(result)
 
@@ -168,7 +189,8 @@ def test_cert_link__to_two_valid_persons__is_ambiguous_until_one_goes(sender: Se
 
 def test_cert_link__second_person_beside_an_unchanged_one__is_ambiguous(sender: Sender) -> None:
     sender.send({"J05": [cert_link(1, "A1")]})
-    for rows in ([cert_link(1, "A1"), cert_link(2, "A1")], [cert_link(2, "A1"), cert_link(1, "A1")]):
+    first, second = cert_link(1, "A1"), cert_link(2, "A1")
+    for rows in ([first, second], [second, first]):
         result = sender.send({"J05": rows})
         assert "LINKAGE_KEY_DUPLICATE" not in codes(result)
         assert isinstance(store.find_cert_link(sender.town, ISSUER, "A1"), store.Ambiguous)
@@ -216,19 +238,20 @@ def test_urgent_lane__row_the_full_file_could_not_know__stays(sender: Sender) ->
     assert store.find_person(sender.town, f"{1:015d}", file_ids=["J04"]) == []
 
 
-@pytest.mark.parametrize(("file_id", "row"), [
-    ("J05", cert_link(1, "A1")),
-    ("J05", cert_link(1, "A1", link_status="2", deleted="1")),
-    ("J04", measure(1, measure_kind="3")),
-    ("J04", measure(1, measure_block_targets="01111")),
-    ("J01", resident(1, household=1)),
-])
-def test_urgent_lane__a_row_that_lifts__is_refused(
-    sender: Sender, file_id: str, row: Row
-) -> None:
+@pytest.mark.parametrize(
+    ("file_id", "row"),
+    [
+        ("J05", cert_link(1, "A1")),
+        ("J05", cert_link(1, "A1", link_status="2", deleted="1")),
+        ("J04", measure(1, measure_kind="3")),
+        ("J04", measure(1, measure_block_targets="01111")),
+        ("J01", resident(1, household=1)),
+    ],
+)
+def test_urgent_lane__a_row_that_lifts__is_refused(sender: Sender, file_id: str, row: Row) -> None:
     sender.send({"J04": [measure(1)], "J01": [resident(1, household=1)]})
-    result = sender.send({file_id: [row]}, lane="urgent", mode="differential",
-                         decide=lambda s: store.Verdict.REJECT if s.findings else store.Verdict.LAND)
+    verdict = lambda summary: store.Verdict("REJECT" if summary.findings else "LAND")  # noqa: E731
+    result = sender.send({file_id: [row]}, lane="urgent", mode="differential", decide=verdict)
     assert not result.landed
     assert codes(result) & {"LINKAGE_URGENT_LIFTS", "LINKAGE_URGENT_FILE"}
 
@@ -238,11 +261,19 @@ def test_urgent_lane__a_row_that_lifts__is_refused(
 
 def seal_image_row(name: str, sha256: str) -> Row:
     return {
-        "municipality_code": "999997", "seal_registration_number": "12345",
-        "seal_image_number": "1", "image_format": "png", "image_dots_per_inch": "400",
-        "image_width_pixels": "320", "image_height_pixels": "320", "image_file_name": name,
-        "image_sha256": sha256, "deleted": "0", "operator_id": "op1",
-        "operated_on": "2026-10-01", "operated_time": "09:00:00",
+        "municipality_code": "999997",
+        "seal_registration_number": "12345",
+        "seal_image_number": "1",
+        "image_format": "png",
+        "image_dots_per_inch": "400",
+        "image_width_pixels": "320",
+        "image_height_pixels": "320",
+        "image_file_name": name,
+        "image_sha256": sha256,
+        "deleted": "0",
+        "operator_id": "op1",
+        "operated_on": "2026-10-01",
+        "operated_time": "09:00:00",
     }
 
 
