@@ -9,8 +9,10 @@ a time works in a state directory (GATEWAY_BUSY); `status` and `doctor` may be a
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,11 +123,25 @@ class Gateway:
         return [self._check(item) for item in self.journal.items(ItemState.COLLECTED)]
 
     def sign(self) -> list[Item] | Refusal:
-        """Number, sign and seal every checked folder, oldest first."""
+        """Number, sign and seal every checked folder, oldest first.
+
+        Refuses GATEWAY_STORAGE_FULL while the disk has less than `minimum_free_bytes`.
+        """
         keys = self._begin_with_keys()
         if isinstance(keys, Refusal):
             return keys
-        return [self._seal(keys, item) for item in self.journal.items(ItemState.CHECKED)]
+        done: list[Item] = []
+        for item in self.journal.items(ItemState.CHECKED):
+            if shutil.disk_usage(self.config.spool_dir).free < self.config.minimum_free_bytes:
+                return Refusal("GATEWAY_STORAGE_FULL")
+            try:
+                done.append(self._seal(keys, item))
+            except OSError as fault:
+                if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                # The half-built package is gone, the folder and its number stay as they were.
+                return Refusal("GATEWAY_STORAGE_FULL")
+        return done
 
     def send(self, *, patience_seconds: float = 0.0) -> Sent | Refusal:
         """Upload what may go and fetch BCL's answers; see `send.send_due`."""
@@ -142,6 +158,9 @@ class Gateway:
             return collected
         checked = self.check()
         signed = self.sign()
+        full: Refusal | None = None
+        if isinstance(signed, Refusal) and signed.code == "GATEWAY_STORAGE_FULL":
+            full, signed = signed, []  # sending is what makes room again
         sent = self.send(patience_seconds=patience_seconds)
         for part in (checked, signed, sent):
             if isinstance(part, Refusal):
@@ -155,7 +174,7 @@ class Gateway:
             signed=sum(item.state is ItemState.SIGNED for item in signed),
             uploaded=len(sent.uploaded),
             judged=len(sent.judged),
-            refusal=sent.refusal,
+            refusal=full or sent.refusal,
         )
 
     def run(
@@ -278,7 +297,14 @@ class Gateway:
         if isinstance(ready, Refusal):
             return self._return(item, ready)
         item = self.journal.learn(item, at=clock.now(), **_facts_of(ready))
-        report = check_folder(self.config, folder, ready)
+        try:
+            report = check_folder(self.config, folder, ready)
+        except (OSError, MemoryError):
+            raise  # the machine's trouble, not this folder's
+        except Exception as fault:
+            # Only the kind of fault: the text of a library's message could hold values.
+            detail = {"fault": type(fault).__name__}
+            report = CheckReport(Refusal("GATEWAY_CONTENT_FAILED", detail))
         if report.refusal is not None:
             return self._return(item, report.refusal, report)
         self._settle_by(item)

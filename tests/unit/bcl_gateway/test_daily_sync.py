@@ -256,3 +256,62 @@ def test_spool__another_name_or_key__does_not_open(gateway: Gateway, drop) -> No
         context = spool_context(gateway.config, name)
         with pytest.raises(SealedFileError), SealedReader(path, wrong_key, context=context) as r:
             r.read()
+
+
+@pytest.mark.requirement("R-041")
+def test_check__fault_of_the_checker__returns_that_folder_without_any_value_and_goes_on(
+    gateway: Gateway, drop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bcl_gateway import api
+
+    real, canary = api.check_folder, "カナリア検体"
+
+    def faulty(config, folder, ready):
+        if len(gateway.journal.items(ItemState.RETURNED)) == 0:
+            raise ValueError(canary)
+        return real(config, folder, ready)
+
+    monkeypatch.setattr(api, "check_folder", faulty)
+    drop("a")
+    drop("b")
+    gateway.run_once(patience_seconds=5)
+    first, second = gateway.journal.items()
+    assert (first.state, first.refusal_code) == (ItemState.RETURNED, "GATEWAY_CONTENT_FAILED")
+    assert (second.state, second.sequence) == (ItemState.LANDED, 1)
+    (returned,) = gateway.config.rejected_dir.iterdir()
+    text = (returned / "結果.txt").read_text()
+    assert "ValueError" in text and canary not in text
+
+
+@pytest.mark.requirement("R-041")
+@pytest.mark.parametrize("how", ["below the floor", "write fails"])
+def test_sign__disk_full__keeps_the_folder_and_its_number_and_says_so(
+    make_config: Callable, drop, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    import errno
+    from collections import namedtuple
+
+    from bcl_gateway import api, sign
+
+    drop("night")
+    usage = namedtuple("usage", "total used free")
+    with Gateway(make_config()) as gateway, monkeypatch.context() as full:
+        if how == "below the floor":
+            full.setattr(api.shutil, "disk_usage", lambda _: usage(1 << 40, 1 << 40, 5))
+        else:
+
+            def no_room(*_: object, **__: object) -> None:
+                raise OSError(errno.ENOSPC, "no space")
+
+            full.setattr(sign, "write_package", no_room)
+        done = gateway.run_once()
+        assert isinstance(done, Round) and done.refusal is not None
+        assert done.refusal.code == "GATEWAY_STORAGE_FULL"
+        (item,) = gateway.journal.items()
+        assert item.state is ItemState.CHECKED
+        assert len(list(gateway.config.work_dir.iterdir())) == 1
+        assert list(gateway.config.spool_dir.iterdir()) == []
+    with Gateway(make_config()) as gateway:
+        gateway.run_once(patience_seconds=5)
+        (item,) = gateway.journal.items()
+        assert (item.state, item.sequence) == (ItemState.LANDED, 1)
