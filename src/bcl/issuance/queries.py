@@ -46,8 +46,9 @@ def card_key(municipality_code: str, issuer_key: str, serial_number: str) -> byt
 
 def find_freshness(municipality_code: str) -> Freshness:
     """Compare the store's position with the issuable records'."""
-    applied = resident_store.applied_position(municipality_code)
-    row = ProjectionPosition.objects.filter(municipality_code=municipality_code).first()
+    with tenancy.scope(municipality_code):
+        applied = resident_store.applied_position(municipality_code)
+        row = ProjectionPosition.objects.filter(municipality_code=municipality_code).first()
     return Freshness(
         store_load=applied.load_number,
         projection_load=row.load_number if row else 0,

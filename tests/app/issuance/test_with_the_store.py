@@ -293,3 +293,41 @@ def _pem(key) -> str:
     from cryptography.hazmat.primitives import serialization as s
 
     return key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()).decode()
+
+
+@pytest.mark.requirement("R-044")
+@pytest.mark.requirement("R-057")
+def test_compare__a_row_missing_added_or_altered_by_hand__is_counted(patient):
+    for number in range(1, 6):
+        patient.add(number, household=number)
+    patient.send()
+    patient.refresh()
+    dead = patient.residents[5] | {
+        "resident_state": "3",
+        "removal_reason": "21",
+        "removal_changed_on": "2026-11-21",
+        "removed_record": "1",
+        "entry_order": "",
+    }
+    patient.send("differential", J01=[dead])
+    patient.refresh()
+    code = patient.world.code
+    equal = api.compare_with_store(code)
+    assert equal.equal and equal.compared == 10
+    with tenancy.scope(code):
+        first, second = IssuableRecord.objects.filter(file_id="J01").order_by("pk")[:2]
+        IssuableRecord.objects.filter(pk=first.pk).delete()
+        stray = IssuableRecord(
+            municipality_code=code,
+            file_id="J01",
+            record_key=b"by hand",
+            load_number=1,
+            content=bytes(second.content),
+        )
+        stray.save()
+    found = api.compare_with_store(code)
+    assert not found.equal and found.total == 2
+    assert {bytes.fromhex(d.record_key) for d in found.differences} == {
+        bytes(first.record_key),
+        b"by hand",
+    }

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bcl.foundation import tenancy
+from bcl.foundation.crypto import SealFault
 from bcl.issuance import projection, subscription
 from bcl.issuance.models import IssuableRecord
 from bcl.resident_store import api as resident_store
@@ -101,13 +102,17 @@ def _live_records(municipality_code: str) -> dict[str, dict[int, bytes]]:
 def _found(municipality_code: str) -> defaultdict[RecordKey, list[Columns]]:
     rows: defaultdict[RecordKey, list[Columns]] = defaultdict(list)
     for record in _records(municipality_code):
-        content = projection.open_row(
-            municipality_code,
-            record.file_id,
-            bytes(record.record_key),
-            record.load_number,
-            bytes(record.content),
-        )
+        try:
+            content = projection.open_row(
+                municipality_code,
+                record.file_id,
+                bytes(record.record_key),
+                record.load_number,
+                bytes(record.content),
+            )
+        except SealFault:
+            # Made by hand or moved from another row: it equals nothing the store says.
+            content = {"unreadable": "1"}
         rows[record.file_id, bytes(record.record_key)].append(content)
     return rows
 

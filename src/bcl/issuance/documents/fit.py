@@ -114,20 +114,39 @@ def _stack(text: Text, rows: list[str], size: float, typeface: Typeface) -> list
     em = size * POINT_MM
     pitch = em * _LINE_PITCH_EM
     top = text.box.y + (text.box.height - (pitch * (len(rows) - 1) + em)) / 2
-    return [
-        _align(text, row, size, top + number * pitch, typeface) for number, row in enumerate(rows)
-    ]
+    placed = []
+    for number, row in enumerate(rows):
+        y = top + number * pitch
+        spread = text.align is Align.SPREAD and sum(1 for _ in clusters(row)) > 1
+        lines = _spread(text, row, size, y=y, typeface=typeface) if spread else None
+        placed.extend(lines or [_align(text, row, size, y=y, typeface=typeface)])
+    return placed
 
 
-def _align(text: Text, row: str, size: float, y: float, typeface: Typeface) -> PlacedLine:
+def _spread(text: Text, row: str, size: float, *, y: float, typeface: Typeface) -> list[PlacedLine]:
+    """Distribute the characters over the box (均等割付), one by one where scripts mix.
+
+    typst puts no tracking between kanji and kana, so a mixed word is placed by character.
+    """
+    characters = list(clusters(row))
+    left, right = text.box.x + _PADDING_MM, text.box.right - _PADDING_MM
+    free = right - left - typeface.width_mm(row, size)
+    # Distributed words keep a little distance from the rules on both sides.
+    inset = min(_SPREAD_INSET_MM, free / 2)
+    gap = (free - 2 * inset) / (len(characters) - 1)
+    if all("一" <= character <= "龥" for character in characters):
+        tracking = math.floor(gap * 100) / 100
+        return [PlacedLine(_mm(left + inset), _mm(y), size, row, text, tracking)]
+    placed, x = [], left + inset
+    for character in characters:
+        placed.append(PlacedLine(_mm(x), _mm(y), size, character, text))
+        x += typeface.width_mm(character, size) + gap
+    return placed
+
+
+def _align(text: Text, row: str, size: float, *, y: float, typeface: Typeface) -> PlacedLine:
     width = typeface.width_mm(row, size)
     left, right = text.box.x + _PADDING_MM, text.box.right - _PADDING_MM
-    count = sum(1 for _ in clusters(row))
-    if text.align is Align.SPREAD and count > 1:
-        # Distributed words keep a little distance from the rules on both sides.
-        inset = min(_SPREAD_INSET_MM, (right - left - width) / 2)
-        gap = (right - left - width - 2 * inset) / (count - 1)
-        return PlacedLine(_mm(left + inset), _mm(y), size, row, text, math.floor(gap * 100) / 100)
     middle = (left + right - width) / 2
     x = {Align.LEFT: left, Align.RIGHT: right - width}.get(text.align, middle)
     return PlacedLine(_mm(x), _mm(y), size, row, text)
