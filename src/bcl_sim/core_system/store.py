@@ -153,6 +153,16 @@ class CoreStore:
         self, file_id: str, *, after: int = 0, until: int | None = None, extra: Iterable[int] = ()
     ) -> Overlay:
         """Newest version per key with after < change <= until, and the `extra` changes."""
+        newest = self._newest(file_id, after=after, until=until, extra=extra)
+        return {
+            key: None if text is None else self._unpack(file_id, text)
+            for key, text in newest.items()
+        }
+
+    def _newest(
+        self, file_id: str, *, after: int = 0, until: int | None = None, extra: Iterable[int] = ()
+    ) -> dict[str, str | None]:
+        """Like `overlay`, rows still packed as they are stored."""
         limit = self.change if until is None else until
         rows = self._db.execute(
             "select change, key, deleted, row from version"
@@ -165,9 +175,7 @@ class CoreStore:
                 "select change, key, deleted, row from version where change = ? and file_id = ?",
                 (number, file_id),
             ).fetchall()
-        return {
-            key: None if deleted else self._unpack(file_id, text) for _, key, deleted, text in rows
-        }
+        return {key: None if deleted else text for _, key, deleted, text in rows}
 
     def deleted_rows(self, file_id: str, *, after: int) -> list[Row]:
         """Rows that stood at a change and were deleted after it, as they last were."""
@@ -244,7 +252,7 @@ class CoreStore:
 
     def columns(self, file_id: str, names: list[str]) -> pl.DataFrame:
         """Some columns of all rows as they are now, in no particular order."""
-        overlay = self.overlay(file_id)
+        overlay = self._newest(file_id)
         changed = pl.Series("k", list(overlay), dtype=pl.String).implode()
         needed = list(dict.fromkeys([*names, *layouts()[file_id].keys]))
         parts = [
@@ -253,8 +261,13 @@ class CoreStore:
             .select(names)
             for path in self.segments(file_id)
         ]
-        newest = [row for row in overlay.values() if row is not None]
-        parts.append(frame_of_rows(file_id, newest).select(names))
+        newest = [json.loads(text) for text in overlay.values() if text is not None]
+        parts.append(
+            pl.DataFrame(
+                {name: [row.get(name, "") for row in newest] for name in names},
+                schema=dict.fromkeys(names, pl.String),
+            )
+        )
         return pl.concat(parts)
 
     def rows_where(self, file_id: str, name: str, values: Iterable[str]) -> list[Row]:
@@ -263,7 +276,7 @@ class CoreStore:
         if not wanted:
             return []
         listed = pl.Series("v", sorted(wanted), dtype=pl.String).implode()
-        overlay = self.overlay(file_id)
+        overlay = self._newest(file_id)
         found: list[Row] = []
         for path in self.segments(file_id):
             frame = pl.scan_parquet(path).filter(pl.col(name).is_in(listed)).collect()
@@ -273,7 +286,9 @@ class CoreStore:
                 for key, row in zip(keys, frame.iter_rows(named=True), strict=True)
                 if key not in overlay
             ]
-        found += [row for row in overlay.values() if row is not None and row[name] in wanted]
+        for text in overlay.values():
+            if text is not None and json.loads(text).get(name, "") in wanted:
+                found.append(self._unpack(file_id, text))
         return found
 
     # --- exports

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bcl_sim.core_system.recovery_check import digest
+from bcl_sim.core_system.recovery_check import digest, read_lines
+from bcl_sim.core_system.tables import layouts
 from bcl_sim.core_system.town import Town
 
 
@@ -89,6 +90,19 @@ def test_compare__as_of_an_earlier_export__is_that_truth(living_town: Town, tmp_
     living_town.advance(1, at_least_one_of_each=True)
     assert not living_town.compare_recovery(folder).equal
     assert living_town.compare_recovery(folder, export_number=1).equal
+
+
+@pytest.mark.parametrize("value", ['a"b', 'x","y', "一行目\n二行目", '"', '","', ""])
+def test_read_lines__any_legal_writing__gives_the_same_canonical_line(value: str) -> None:
+    layout = layouts()["J04"]
+    row = [value, *["z"] * (len(layout.titles) - 1)]
+    texts = []
+    for quoting, end in ((csv.QUOTE_ALL, "\r\n"), (csv.QUOTE_MINIMAL, "\n")):
+        out = io.StringIO(newline="")
+        csv.writer(out, quoting=quoting, lineterminator=end).writerows([layout.titles, row, row])
+        texts.append(list(read_lines(io.BytesIO(out.getvalue().encode()), "J04")))
+    assert texts[0] == texts[1] and len(texts[0]) == 2
+    assert next(csv.reader(io.StringIO(texts[0][0].decode(), newline=""))) == row
 
 
 def test_digest__order_does_not_matter__content_does() -> None:
