@@ -178,6 +178,9 @@ def test_resident_record_codes__a_hundred_thousand__all_different() -> None:
 
 def test_generate__speed__is_printed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     start = time.monotonic()
-    Town.generate(tmp_path / "t", residents=1000, with_tax=False, start_on=dt.date(2026, 4, 1))
+    state = tmp_path / "t"
+    town = Town.generate(state, residents=1000, with_tax=False, start_on=dt.date(2026, 4, 1))
     with capsys.disabled():
         print(f"\n  1,000 residents in {time.monotonic() - start:.2f} s")
+    assert town.counts()["住民"] == 1000
+    assert not any(file_id.startswith("T") for file_id in town.file_ids)
