@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""リカバリデータ読取りツール（reader.py）: opens a recovery package without BCL and without a network.
+"""リカバリデータ読取りツール（reader.py）: opens a package without BCL and without a network.
 
 One file, Python 3.9 or later, standard library only. It decrypts the package while reading it
 (age, X25519): no clear copy is ever written, and memory stays bounded whatever the size, because
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import contextlib
 import csv
 import ctypes
 import hashlib
@@ -186,7 +187,7 @@ class PlainAead:
                 x[c] = x[c] + x[d] & 0xFFFFFFFF
                 mixed = x[b] ^ x[c]
                 x[b] = (mixed << right | mixed >> 32 - right) & 0xFFFFFFFF
-        return struct.pack("<16I", *((p + q) & 0xFFFFFFFF for p, q in zip(x, start)))
+        return struct.pack("<16I", *((x[i] + start[i]) & 0xFFFFFFFF for i in range(16)))
 
 
 def choose_aead() -> LibcryptoAead | PlainAead:
@@ -299,18 +300,40 @@ def _base64(text: bytes | str) -> bytes:
 # --- the package ------------------------------------------------------------------------------
 
 
-def open_package(path: str, key_path: str | None) -> zipfile.ZipFile:
+@contextlib.contextmanager
+def open_package(path: str, key_path: str | None) -> Iterator[zipfile.ZipFile]:
     """Open a package, encrypted or clear, as a zip that decrypts while it is read."""
-    source = open(path, "rb")  # noqa: SIM115 - lives as long as the zip
-    if source.read(4)[:3] == b"age":
-        if key_path is None:
-            raise Unreadable("暗号化されたパッケージです。--key で鍵ファイルを指定してください。")
-        with open(key_path, encoding="utf-8") as lines:
-            identity = parse_identity(lines.read())
-        source.seek(0)
-        return zipfile.ZipFile(io.BufferedReader(AgeFile(source, identity), CHUNK))
-    source.seek(0)
-    return zipfile.ZipFile(source)
+    with open(path, "rb") as source:
+        clear = source
+        if source.read(3) == b"age":
+            if key_path is None:
+                raise Unreadable(
+                    "暗号化されたパッケージです。--key で鍵ファイルを指定してください。"
+                )
+            with open(key_path, encoding="utf-8") as lines:
+                identity = parse_identity(lines.read())
+            source.seek(0)
+            clear = io.BufferedReader(AgeFile(source, identity), CHUNK)
+        with zipfile.ZipFile(clear) as package:
+            yield package
+
+
+def compare_description(path: str) -> int:
+    """Compare the package with `recovery.json` beside it, if it is there; 1 if they differ."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(path)), "recovery.json")
+    if not os.path.isfile(beside):
+        return 0
+    with open(beside, encoding="utf-8") as lines:
+        description = json.load(lines)
+    if description["package"] != os.path.basename(path):
+        return 0
+    digest = hashlib.sha256()
+    with open(path, "rb") as source:
+        while block := source.read(BLOCK):
+            digest.update(block)
+    fine = digest.hexdigest() == description["package_sha256"]
+    print(f"  {'一致' if fine else '不一致'} recovery.json に書かれたパッケージの検査値")
+    return int(not fine)
 
 
 def read_manifest(package: zipfile.ZipFile) -> dict:
@@ -446,8 +469,9 @@ def main(arguments: list[str] | None = None) -> int:
             manifest = read_manifest(package)
             files = manifest_files(manifest)
             describe(manifest, files)
-            wrong = check(package, files) if chosen.check else 0
+            wrong = 0
             if chosen.check:
+                wrong = check(package, files) + compare_description(chosen.package)
                 print(
                     "照合の結果: " + ("すべて一致しました" if not wrong else f"{wrong}件の不一致")
                 )
