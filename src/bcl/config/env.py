@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
 Environment = Literal["demo", "test", "production"]
 ProcessRole = Literal["wire", "worker", "command"]
 DatabaseRole = Literal["app", "owner", "agency"]
@@ -165,7 +168,22 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(
             "BCL_CLOCK_OFFSET_SECONDS は試験用です。本番環境では設定しないでください。"
         )
+    if settings.environment == "production":
+        _require_verified_tls(settings.external_urls)
     return settings
+
+
+def _require_verified_tls(urls: Mapping[str, str]) -> None:
+    """An external cluster of production is reached over verified TLS or a local socket."""
+    for role, url in urls.items():
+        try:
+            parts = conninfo_to_dict(url)
+        except ProgrammingError:
+            parts = {}
+        is_local = str(parts.get("host", "")).startswith("/")
+        if not is_local and parts.get("sslmode") != "verify-full":
+            name = f"BCL_DATABASE_URL_{role.upper()}"
+            raise SettingsError(f"本番環境の {name} には sslmode=verify-full を付けてください。")
 
 
 def _external_urls(env: _Reader) -> dict[str, str]:

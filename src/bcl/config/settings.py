@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 
 from bcl.config import env
 from bcl.config.database import database_settings
@@ -18,23 +17,15 @@ ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "bcl.config.urls"
 WSGI_APPLICATION = "bcl.config.wsgi.application"
 
-# During the building of the parts an app counts once it has its apps.py.
-_OUR_APPS = [
-    "foundation",
-    "municipalities",
-    "availability",
-    "resident_store",
-    "linkage",
-    "recovery",
-    "issuance",
-]
 INSTALLED_APPS = [
     "procrastinate.contrib.django",
-    *(
-        f"bcl.{name}"
-        for name in _OUR_APPS
-        if importlib.util.find_spec(f"bcl.{name}") and importlib.util.find_spec(f"bcl.{name}.apps")
-    ),
+    "bcl.foundation",
+    "bcl.municipalities",
+    "bcl.availability",
+    "bcl.resident_store",
+    "bcl.linkage",
+    "bcl.recovery",
+    "bcl.issuance",
 ]
 
 MIDDLEWARE = [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from django.urls import URLPattern, URLResolver, include, path
 
 from bcl.config import health
@@ -11,13 +9,8 @@ from bcl.config import health
 urlpatterns: list[URLPattern | URLResolver] = [
     path("health", health.health),
     path("metrics", health.numbers),
-]
-urlpatterns += [
-    path("wire/", include(f"bcl.{name}.wire.urls"))
-    for name in ("linkage", "issuance")
-    if importlib.util.find_spec(f"bcl.{name}")
-    and importlib.util.find_spec(f"bcl.{name}.wire")
-    and importlib.util.find_spec(f"bcl.{name}.wire.urls")
+    path("wire/", include("bcl.linkage.wire.urls")),
+    path("wire/", include("bcl.issuance.wire.urls")),
 ]
 
 handler400 = "bcl.config.middleware.bad_request"

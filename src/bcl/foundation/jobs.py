@@ -78,7 +78,8 @@ def task(
     It is called with keyword arguments only: `municipality_code` and ids. It opens its own
     `tenancy.scope`, because many first do slow work outside of a transaction.
     `one_at_a_time`: jobs of this queue run in order, one at a time per municipality.
-    `cron` ("15 3 * * *", Japan time as the worker's zone) starts it without arguments.
+    `cron` ("15 3 * * *", "*/10 * * * *") starts it without arguments, in Japan time: a time of
+    every day or an interval within the hour.
     """
     if not _NAME.match(name):
         raise ValueError("a task is named app.verb_object")
@@ -111,7 +112,17 @@ def _add(app: procrastinate.App, known: Task) -> None:
         return
     registered = app.task(name=known.name, queue=known.queue, retry=BackOff(known.attempts))(run)
     if known.cron:
-        app.periodic(cron=known.cron)(registered)
+        app.periodic(cron=_cron_in_utc(known.cron))(registered)
+
+
+def _cron_in_utc(cron: str) -> str:
+    """The queue reads schedules in UTC; Japan has no summer time, so hours shift by nine."""
+    minute, hour, *days = cron.split()
+    if days != ["*", "*", "*"]:
+        raise ValueError("a schedule is a time of every day or an interval within the hour")
+    if hour != "*":
+        hour = ",".join(str((int(part) - 9) % 24) for part in hour.split(","))
+    return " ".join([minute, hour, *days])
 
 
 def _call(known: Task, arguments: Mapping[str, Any]) -> None:
@@ -244,6 +255,13 @@ def pending_count(*, queue: str | None = None) -> int:
             "AND (%s::text IS NULL OR queue_name = %s)",
             [queue, queue],
         )
+        return int(cursor.fetchone()[0])
+
+
+def failed_count() -> int:
+    """Number of jobs that failed for good: an operator has to look at them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM procrastinate_jobs WHERE status = 'failed'")
         return int(cursor.fetchone()[0])
 
 

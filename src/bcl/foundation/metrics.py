@@ -42,6 +42,7 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60),
 )
 PENDING_JOBS = Gauge("bcl_jobs_pending", "Jobs waiting or running")
+FAILED_JOBS = Gauge("bcl_jobs_failed", "Jobs that failed for good and wait for an operator")
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,12 @@ def check_health() -> Health:
     try:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
+                "SELECT count(*) FILTER (WHERE status IN ('todo', 'doing')), "
+                "count(*) FILTER (WHERE status = 'failed') FROM procrastinate_jobs"
             )
-            PENDING_JOBS.set(cursor.fetchone()[0])
+            pending, failed = cursor.fetchone()
+        PENDING_JOBS.set(pending)
+        FAILED_JOBS.set(failed)
         checks["database"] = "ok"
     except DatabaseError:
         checks["database"] = "unreachable"

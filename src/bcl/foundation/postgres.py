@@ -22,6 +22,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -154,12 +155,16 @@ class EmbeddedCluster:
     # -- preparing ----------------------------------------------------------------------------
 
     def _make_directories(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        # Traversable, not readable: the database user must reach its own folders below.
+        # Traversable, not readable: the database user must reach its own folders below. A state
+        # directory made by somebody else keeps its mode and only becomes traversable.
+        state_dir = self.directory.parent
+        if not state_dir.exists():
+            state_dir.mkdir(parents=True)
+            state_dir.chmod(0o711)
+        elif state_dir.stat().st_uid == os.geteuid():
+            state_dir.chmod(stat.S_IMODE(state_dir.stat().st_mode) | 0o011)
+        self.directory.mkdir(exist_ok=True)
         self.directory.chmod(0o711)
-        if self.directory.parent.stat().st_uid == os.geteuid():
-            mode = self.directory.parent.stat().st_mode & 0o777
-            self.directory.parent.chmod(mode & ~0o066 | 0o011)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -42,6 +42,8 @@ async def _run(queues: list[str] | None) -> None:
             await app.run_worker_async(
                 queues=queues,
                 name="bcl",
+                # What succeeded is told by the facts it made; what failed stays to be looked at.
+                delete_jobs="successful",
                 concurrency=sizes.concurrency,
                 shutdown_graceful_timeout=sizes.shutdown_seconds,
                 fetch_job_polling_interval=2.0,

@@ -121,6 +121,38 @@ def test_backoff__grows_and_ends():
     assert all(pauses[:11]) and pauses[11] is None
 
 
+@pytest.mark.parametrize(
+    ("japan", "utc"),
+    [
+        ("15 3 * * *", "15 18 * * *"),
+        ("0 23 * * *", "0 14 * * *"),
+        ("*/10 * * * *", "*/10 * * * *"),
+        ("30 6,23 * * *", "30 21,14 * * *"),
+    ],
+)
+def test_schedule__in_japan_time__is_given_to_the_queue_in_utc(japan, utc):
+    assert jobs._cron_in_utc(japan) == utc
+
+
+def test_schedule__of_a_weekday__is_refused_rather_than_wrong():
+    with pytest.raises(ValueError, match="schedule"):
+        jobs._cron_in_utc("0 3 * * 1")
+
+
+def test_schedule__of_a_task__reaches_the_queue_and_runs_without_arguments():
+    import procrastinate
+    from procrastinate.testing import InMemoryConnector
+
+    calls = []
+    known = jobs.Task("testing.tick", "testing", lambda **a: calls.append(a), False, 3, "0 3 * * *")
+    app = procrastinate.App(connector=InMemoryConnector())
+    jobs._add(app, known)
+    (periodic,) = app.periodic_registry.periodic_tasks.values()
+    assert periodic.cron == "0 18 * * *"
+    app.tasks["testing.tick"].func(timestamp=1_700_000_000)
+    assert calls == [{}]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_key__queued_by_two_sessions_at_once__is_queued_once(town):
     from concurrent.futures import ThreadPoolExecutor

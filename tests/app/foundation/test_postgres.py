@@ -189,6 +189,15 @@ def test_cluster__below_a_private_folder__says_which(directory):
         EmbeddedCluster(inner / "postgres").ensure_running()
 
 
+@pytest.mark.parametrize(("mode", "after"), [(0o700, 0o711), (0o1777, 0o1777), (0o750, 0o751)])
+def test_state_dir__of_somebodys_making__only_becomes_traversable(directory, mode, after):
+    state = directory / "state"
+    state.mkdir()
+    state.chmod(mode)
+    EmbeddedCluster(state / "postgres")._make_directories()
+    assert stat.S_IMODE(state.stat().st_mode) == after
+
+
 def test_binaries__installed_twice__are_copied_once(tmp_path):
     bin_dir = postgres_binaries.install_binaries(tmp_path / "binaries")
     stamp = (bin_dir / "postgres").stat().st_mtime_ns

@@ -43,7 +43,9 @@ def test_service__at_the_borders__opens_at_0630_and_closes_at_2300(service, cloc
     at = datetime.fromisoformat(f"2026-11-22T{clock_time}").replace(tzinfo=JST)
     rows = queries.national_hours(service)
     assert _verdict(at, service=service, rows=rows) == verdict
-    assert _verdict(at.astimezone(UTC), service=service, rows=rows) == verdict, "the zone of the question must not matter"
+    assert _verdict(at.astimezone(UTC), service=service, rows=rows) == verdict, (
+        "the zone of the question must not matter"
+    )
 
 
 @given(st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)))  # noqa: DTZ001

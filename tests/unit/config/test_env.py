@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,34 @@ def test_read__of_an_external_cluster__needs_the_app_url():
     settings = env.read({"BCL_DATABASE_URL_OWNER": url, "BCL_DATABASE_URL_APP": url})
     assert settings.uses_external_cluster
     assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "accepted"),
+    [
+        ("postgresql://u:p@db/bcl?sslmode=verify-full", True),
+        ("postgresql://u:p@%2Frun%2Fpostgresql/bcl", True),
+        ("postgresql://u:p@db/bcl", False),
+        ("postgresql://u:p@db/bcl?sslmode=require", False),
+        ("no url at all", False),
+    ],
+)
+def test_read__of_a_production_database__wants_verified_tls(url, accepted):
+    environ = {"BCL_DATABASE_URL_APP": url, "BCL_ENVIRONMENT": "production"}
+    if accepted:
+        assert env.read(environ).uses_external_cluster
+    else:
+        with pytest.raises(env.SettingsError, match="verify-full") as refused:
+            env.read(environ)
+        assert url not in str(refused.value)
+
+
+def test_variables__all__are_explained_in_the_readme():
+    source = Path(env.__file__)
+    names = set(re.findall(r"BCL_[A-Z_]*[A-Z]", source.read_text(encoding="utf-8")))
+    names -= {"BCL_DATABASE_URL"}  # the common part of three names
+    readme = (source.parent / "README.md").read_text(encoding="utf-8")
+    assert names - set(re.findall(r"BCL_[A-Z_]*[A-Z]", readme)) == set()
 
 
 @pytest.mark.requirement("R-263")
