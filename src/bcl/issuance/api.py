@@ -20,7 +20,7 @@ from bcl.issuance.actions.refresh import (
     refresh_issuable_records,
 )
 from bcl.issuance.actions.set_up import lift_block, place_block, register_official_seal
-from bcl.issuance.actions.states import close_overdue
+from bcl.issuance.actions.states import close_overdue, forget_old_messages
 from bcl.issuance.documents.demo_seal import draw_demo_seal
 from bcl.issuance.queries import count_transactions, find_freshness
 from bcl.issuance.rules import BlockScope, Freshness
@@ -40,6 +40,7 @@ __all__ = [
     "count_transactions",
     "draw_demo_seal",
     "find_freshness",
+    "forget_old_messages",
     "inquire",
     "issue_certificate",
     "lift_block",

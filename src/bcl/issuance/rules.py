@@ -373,7 +373,15 @@ _PLAIN = {
     "ISSUE_TRANSACTION_IN_PROGRESS": "CENTER_BUSY",
     "ISSUE_DEADLINE_PASSED": "CENTER_DEADLINE_PASSED",
 }
+# A paper that named others than those asked for: the accident of 2023 in the making.
+_MISISSUES = ("persons_are_the_chosen_ones", "frame_is_of_this_paper", "read_back_")
 _SAYABLE = ("CENTER_", "USER_AUTH_CERT_")
+
+
+def is_misissue(refusal: Refusal) -> bool:
+    """Tell whether a check caught a paper that belonged to somebody else."""
+    check = str(refusal.detail.get("check", ""))
+    return refusal.code == "ISSUE_DOCUMENT_CHECK_FAILED" and check.startswith(_MISISSUES)
 
 
 def outward(refusal: Refusal) -> Refusal:

@@ -15,6 +15,7 @@ def refresh_issuable_records(*, municipality_code: str) -> None:
 
 @jobs.task("issuance.close_overdue_transactions", queue="issuance", cron="* * * * *")
 def close_overdue_transactions(**_: object) -> None:
-    """Make one look per town for transactions past their deadline."""
+    """Make one look per town for transactions past their deadline, and forget old messages."""
     for code in municipalities.list_municipality_codes():
         api.close_overdue(code, at=clock.now())
+        api.forget_old_messages(code, at=clock.now())

@@ -559,3 +559,48 @@ def test_pdf__is_archivable_and_sound(world, tmp_path):
     line = fonts.splitlines()[2:]
     assert len(line) == 1 and "CID TrueType" in line[0] and "yes yes yes" in line[0]
     assert b"pdfaid:part>1<" in issued.pdf and b"pdfaid:conformance>B<" in issued.pdf
+
+
+@pytest.mark.requirement("R-069")
+@pytest.mark.parametrize("stage", ["compose", "render"])
+def test_issue__another_person_s_paper_inside__nothing_leaves_and_the_town_stops(
+    world, other_town, monkeypatch, stage
+):
+    """M7: a swap inside is caught, the bytes are dropped, this town stops, the other does not."""
+    from bcl.availability import api as availability
+    from bcl.issuance.actions import make_paper as making
+
+    card = world.resident("1", full_name="甲野　一")
+    other = world.resident("2", household="600", full_name="乙川　二")
+    papers = []
+    real = getattr(making, stage)
+
+    def swapped(*args, **kwargs):
+        papers.append(real(*args, **kwargs))
+        return papers[0]
+
+    monkeypatch.setattr(making, stage, swapped)
+    assert isinstance(world.issue(other), api.Issued)
+    request = world.issue_request(card)
+    answer = api.issue_certificate(request=request, by=CENTER, at=request.sent_at)
+    assert isinstance(answer, Refusal) and answer.code == "CENTER_VISIT_COUNTER"
+    row = world.transaction(request.transaction_number)
+    assert (row.state, row.pdf_sha256) == ("FAILED", "")
+    assert world.inner_code(request.transaction_number) == "ISSUE_DOCUMENT_CHECK_FAILED"
+    assert availability.list_suspensions(world.code) == ["MISISSUE_PREVENTED"]
+    assert availability.list_suspensions(other_town) == []
+    monkeypatch.undo()
+
+
+def test_forget_old_messages__keeps_the_young_ones(world):
+    from bcl.issuance.models import SeenMessage
+
+    at = world.store.applied_at
+    with tenancy.scope(world.code):
+        for minutes in (5, 15):
+            SeenMessage.objects.create(
+                municipality_code=world.code,
+                message_id=new_number(at),
+                seen_at=at - timedelta(minutes=minutes),
+            )
+    assert api.forget_old_messages(world.code, at=at) == 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from bcl.availability import api as availability
 from bcl.foundation import audit, clock, tenancy
 from bcl.foundation.audit import SYSTEM, Actor
 from bcl.issuance import queries
-from bcl.issuance.models import IssuanceTransaction
+from bcl.issuance.models import Inquiry, IssuanceTransaction, SeenMessage
 from bcl.issuance.rules import TransactionState as State
-from bcl.issuance.rules import check_transition, outward
+from bcl.issuance.rules import check_transition, is_misissue, outward
 from bcl_contract.refusals import Refusal
 
 _ENDS = {
@@ -18,8 +19,13 @@ _ENDS = {
     "ISSUE_FAILED": State.FAILED,
     "ISSUE_DOCUMENT_CHECK_FAILED": State.FAILED,
 }
+MISISSUE_REASON = "MISISSUE_PREVENTED"
 _OPEN = (State.REQUESTED, State.APPROVED, State.ISSUED)
 _CONFIRMED_WITHIN = timedelta(minutes=30)
+# A message older than the contract's time window is refused for its age; references to household
+# members end long before.
+_MESSAGES_KEPT = timedelta(minutes=10)
+_INQUIRIES_KEPT = timedelta(hours=24)
 
 
 def lock(municipality_code: str, transaction_number: str) -> IssuanceTransaction:
@@ -42,6 +48,8 @@ def close(municipality_code: str, transaction_number: str, *, refusal: Refusal, 
     """End a transaction with a refusal: outward code in clear, inner code sealed.
 
     A paper that was sent already stays SENT: a refused repetition takes nothing back.
+    A paper that named somebody else than it should stops the town's issuing in the same
+    transaction (handbook II-6.2, reliability M7); staff resume it when the cause is known.
     """
     with tenancy.scope(municipality_code):
         row = lock(municipality_code, transaction_number)
@@ -56,6 +64,10 @@ def close(municipality_code: str, transaction_number: str, *, refusal: Refusal, 
                 refusal_code=code,
                 reason=queries.seal_transaction_cell(row, "reason", reason),
                 ended_at=now,
+            )
+        if is_misissue(refusal):
+            availability.suspend(
+                municipality_code, availability.Service.ISSUANCE, MISISSUE_REASON, by=SYSTEM, at=now
             )
         audit.record(
             act="refuse_certificate",
@@ -86,3 +98,15 @@ def close_overdue(municipality_code: str, *, at: datetime) -> int:
                 act="close_overdue_transactions", by=SYSTEM, at=at, detail={"count": changed}
             )
     return changed
+
+
+def forget_old_messages(municipality_code: str, *, at: datetime) -> int:
+    """Drop message ids and inquiries that nothing can refer to any more; returns how many."""
+    with tenancy.scope(municipality_code):
+        messages, _ = SeenMessage.objects.filter(
+            municipality_code=municipality_code, seen_at__lt=at - _MESSAGES_KEPT
+        ).delete()
+        inquiries, _ = Inquiry.objects.filter(
+            municipality_code=municipality_code, asked_at__lt=at - _INQUIRIES_KEPT
+        ).delete()
+        return int(messages + inquiries)

@@ -11,7 +11,7 @@ import struct
 import zlib
 from pathlib import Path
 
-import pypdfium2
+import pypdfium2  # type: ignore[import-untyped]
 import typst
 
 from bcl.issuance.documents.font import DEFAULT_FONT_PATH, FONT_FAMILY
@@ -53,7 +53,9 @@ def draw_demo_seal(
     fonts = typst.Fonts(
         include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(font_path.parent)]
     )
-    drawing = typst.compile(files, font_paths=fonts, format="pdf", pdf_tags=False)
+    drawing = typst.compile(  # type: ignore[call-overload]
+        files, font_paths=fonts, format="pdf", pdf_tags=False
+    )
     with pypdfium2.PdfDocument(drawing) as document:
         # PDF/A-1 knows no transparency, and typst's own PNG always carries an alpha channel.
         pixels = document[0].render(scale=_DOTS_PER_INCH / 72, rev_byteorder=True).to_numpy()

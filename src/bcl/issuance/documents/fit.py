@@ -117,7 +117,7 @@ def _stack(text: Text, rows: list[str], size: float, typeface: Typeface) -> list
     placed = []
     for number, row in enumerate(rows):
         y = top + number * pitch
-        spread = text.align is Align.SPREAD and sum(1 for _ in clusters(row)) > 1
+        spread = text.align is Align.SPREAD and len(clusters(row)) > 1
         lines = _spread(text, row, size, y=y, typeface=typeface) if spread else None
         placed.extend(lines or [_align(text, row, size, y=y, typeface=typeface)])
     return placed
@@ -128,7 +128,7 @@ def _spread(text: Text, row: str, size: float, *, y: float, typeface: Typeface) 
 
     typst puts no tracking between kanji and kana, so a mixed word is placed by character.
     """
-    characters = list(clusters(row))
+    characters = clusters(row)
     left, right = text.box.x + _PADDING_MM, text.box.right - _PADDING_MM
     free = right - left - typeface.width_mm(row, size)
     # Distributed words keep a little distance from the rules on both sides.

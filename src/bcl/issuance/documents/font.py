@@ -7,17 +7,17 @@ characters, its format 14 table for a kanji with a variation selector (IVS).
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from fontTools.ttLib import TTFont
+from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
 DEFAULT_FONT_PATH = Path("/usr/share/fonts/truetype/ipamj/ipamjm.ttf")
 FONT_FAMILY = "IPAmjMincho"
-_SELECTORS = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
+_SELECTOR = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _NOT_DRAWN_ALONE = frozenset({"Mn", "Mc", "Me", "Cf", "Cc", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -27,22 +27,20 @@ class FontNotInstalledError(RuntimeError):
 
 def is_selector(character: str) -> bool:
     """Tell a variation selector, which belongs to the character before it."""
-    return any(ord(character) in block for block in _SELECTORS)
+    return _SELECTOR.match(character) is not None
 
 
-def clusters(text: str) -> Iterator[str]:
-    """Yield each character together with its variation selector."""
-    held = ""
+def clusters(text: str) -> list[str]:
+    """Give each character together with its variation selector."""
+    if _SELECTOR.search(text) is None:
+        return list(text)
+    found: list[str] = []
     for character in text:
-        if held and is_selector(character) and len(held) == 1:
-            yield held + character
-            held = ""
-            continue
-        if held:
-            yield held
-        held = character
-    if held:
-        yield held
+        if is_selector(character) and found and len(found[-1]) == 1:
+            found[-1] += character
+        else:
+            found.append(character)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,8 @@ finished PDF with it. Nothing here knows how PDF works.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as attribute
 from enum import StrEnum
 
 POINT_MM = 25.4 / 72
@@ -91,7 +92,7 @@ class Image:
     """A picture (公印) at its true size."""
 
     field: str
-    png: bytes = field(repr=False)
+    png: bytes = attribute(repr=False)
     box: Box
 
 

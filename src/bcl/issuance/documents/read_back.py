@@ -11,8 +11,8 @@ import ctypes
 import threading
 from dataclasses import dataclass, replace
 
-import pypdfium2
-import pypdfium2.raw as pdfium
+import pypdfium2  # type: ignore[import-untyped]
+import pypdfium2.raw as pdfium  # type: ignore[import-untyped]
 
 from bcl.issuance.documents.font import Typeface, clusters, is_selector
 from bcl.issuance.documents.model import POINT_MM, PlacedLine, PlacedModel, PlacedPage

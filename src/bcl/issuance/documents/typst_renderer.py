@@ -78,7 +78,8 @@ class _Engines(threading.local):
     def get(self, path: Path) -> typst.Compiler:
         engine = self.of_font.get(path)
         if engine is None:
-            engine = typst.Compiler({"main.typ": b""}, font_paths=_fonts(path))
+            # The type hints of typst know paths and bytes only; its manual names dicts of files.
+            engine = typst.Compiler({"main.typ": b""}, font_paths=_fonts(path))  # type: ignore[type-var]
             self.of_font[path] = engine
         return engine
 
@@ -108,13 +109,16 @@ def render(placed: PlacedModel, font_path: Path) -> bytes:
         "pages": pages,
     }
     files["model.json"] = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
-    return _engines.get(font_path).compile(
+    pdf = _engines.get(font_path).compile(  # type: ignore[type-var]
         input=files,
         format="pdf",
         timestamp=FIXED_TIME,
         pdf_standards=["a-1b"],
         pdf_tags=False,
     )
+    if not isinstance(pdf, bytes):
+        raise TypeError("typst gave no PDF")
+    return pdf
 
 
 def _page_data(page: PlacedPage, files: dict[str, bytes]) -> dict[str, Any]:
@@ -126,7 +130,8 @@ def _page_data(page: PlacedPage, files: dict[str, bytes]) -> dict[str, Any]:
     weights: dict[float, list[list[float]]] = {}
     for line in page.lines:
         weights.setdefault(line.weight_pt, []).append([line.x1, line.y1, line.x2, line.y2])
-    form, values = [], []
+    form: list[list[Any]] = []
+    values: list[list[Any]] = []
     for text in page.lines_of_text:
         entry = [text.x, text.y, text.size_pt, text.tracking, text.value]
         (form if text.source.is_form else values).append(entry)

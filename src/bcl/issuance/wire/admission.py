@@ -7,7 +7,7 @@ signature is the center's, the time is now, the town is served, and the message 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from django.db import IntegrityError
@@ -19,7 +19,6 @@ from bcl.issuance.models import SeenMessage
 from bcl.municipalities import api as municipalities
 from bcl_contract.delivery_center import (
     SIGNATURE_HEADER,
-    TIME_WINDOW,
     Request,
     check_time_window,
     parse_message,
@@ -69,13 +68,3 @@ def _is_new(message: Request, at: datetime) -> bool:
     except IntegrityError:
         return False
     return True
-
-
-def forget_old_messages(municipality_code: str, *, at: datetime) -> int:
-    """Drop message ids that the time window refuses anyway; returns how many."""
-    with tenancy.scope(municipality_code):
-        dropped, _ = SeenMessage.objects.filter(
-            municipality_code=municipality_code,
-            seen_at__lt=at - 2 * TIME_WINDOW - timedelta(minutes=5),
-        ).delete()
-        return int(dropped)
