@@ -24,7 +24,6 @@ import hmac
 import io
 import json
 import os
-import struct
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -40,7 +39,6 @@ ADDRESS = (
     "住所_番地号表記",
     "住所_方書",
 )
-_P25519 = 2**255 - 19
 
 
 class Unreadable(Exception):
@@ -79,34 +77,11 @@ def _bech32_bytes(text: str) -> bytes:
     return (number >> (len(values) - 6) * 5 - 256).to_bytes(32, "big")
 
 
-def x25519(scalar: bytes, point: bytes) -> bytes:
-    """RFC 7748, section 5: the Montgomery ladder."""
-    k = int.from_bytes(scalar, "little") & ~7 & (1 << 255) - 1 | 1 << 254
-    u = int.from_bytes(point, "little") & (1 << 255) - 1
-    x2, z2, x3, z3, swap = 1, 0, u, 1, 0
-    for bit in range(254, -1, -1):
-        now = k >> bit & 1
-        if swap ^ now:
-            x2, x3, z2, z3 = x3, x2, z3, z2
-        swap = now
-        a, b, c, d = x2 + z2, x2 - z2, x3 + z3, x3 - z3
-        aa, bb, da, cb = a * a, b * b, d * a, c * b
-        e = aa - bb
-        x3, z3 = (da + cb) ** 2 % _P25519, u * (da - cb) ** 2 % _P25519
-        x2, z2 = aa * bb % _P25519, e * (aa + 121665 * e) % _P25519
-    if swap:
-        x2, z2 = x3, z3
-    return (x2 * pow(z2, _P25519 - 2, _P25519) % _P25519).to_bytes(32, "little")
+class OpenSsl:
+    """The cryptography of age by the OpenSSL library that Python itself uses; none of it is ours.
 
-
-def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
-    """HKDF-SHA256, one block of 32 bytes."""
-    extracted = hmac.new(salt or bytes(32), secret, hashlib.sha256).digest()
-    return hmac.new(extracted, info + b"\x01", hashlib.sha256).digest()
-
-
-class LibcryptoAead:
-    """ChaCha20-Poly1305 by the OpenSSL library that Python itself uses."""
+    Only three functions are needed: X25519, ChaCha20-Poly1305 and (from `hmac`) HKDF-SHA256.
+    """
 
     NAMES = (
         "libcrypto.so.3",
@@ -116,23 +91,67 @@ class LibcryptoAead:
         "libcrypto.so.1.1",
         "libcrypto-1_1.dll",
     )
+    X25519 = 1034  # NID_X25519
+    SET_TAG = 0x11  # EVP_CTRL_AEAD_SET_TAG
 
     def __init__(self) -> None:
         self.library = self._load()
-        for name in ("EVP_CIPHER_CTX_new", "EVP_chacha20_poly1305"):
+        for name in (
+            "EVP_CIPHER_CTX_new",
+            "EVP_chacha20_poly1305",
+            "EVP_PKEY_new_raw_private_key",
+            "EVP_PKEY_new_raw_public_key",
+            "EVP_PKEY_CTX_new",
+        ):
             getattr(self.library, name).restype = ctypes.c_void_p
         self.cipher = ctypes.c_void_p(self.library.EVP_chacha20_poly1305())
 
     def _load(self) -> ctypes.CDLL:
+        beside = os.path.join(sys.base_prefix, "DLLs")
         for name in self.NAMES:
-            try:
-                return ctypes.CDLL(name)
-            except OSError:
-                continue
-        raise OSError("no libcrypto")
+            for place in (name, os.path.join(beside, name)):
+                try:
+                    return ctypes.CDLL(place)
+                except OSError:
+                    continue
+        raise Unreadable(
+            "OpenSSL が見つからないため復号できません。age コマンドで復号した zip を"
+            "指定してください（age -d -i 鍵ファイル -o 復号.zip パッケージ）。"
+        )
+
+    def public_key(self, private: bytes) -> bytes:
+        """The X25519 public key of a private one, 32 bytes."""
+        key = self._key("EVP_PKEY_new_raw_private_key", private)
+        out, size = ctypes.create_string_buffer(32), ctypes.c_size_t(32)
+        fine = self.library.EVP_PKEY_get_raw_public_key(key, out, ctypes.byref(size)) == 1
+        self.library.EVP_PKEY_free(key)
+        if not fine:
+            raise Unreadable("鍵ファイルの鍵が使えません。")
+        return out.raw
+
+    def exchange(self, private: bytes, peer: bytes) -> bytes | None:
+        """X25519 key agreement, 32 bytes; None for a share that gives no secret."""
+        library = self.library
+        own = self._key("EVP_PKEY_new_raw_private_key", private)
+        other = self._key("EVP_PKEY_new_raw_public_key", peer)
+        context = ctypes.c_void_p(library.EVP_PKEY_CTX_new(own, None))
+        out, size = ctypes.create_string_buffer(32), ctypes.c_size_t(32)
+        fine = (
+            library.EVP_PKEY_derive_init(context) == 1
+            and library.EVP_PKEY_derive_set_peer(context, other) == 1
+            and library.EVP_PKEY_derive(context, out, ctypes.byref(size)) == 1
+        )
+        library.EVP_PKEY_CTX_free(context)
+        library.EVP_PKEY_free(own)
+        library.EVP_PKEY_free(other)
+        return out.raw if fine else None
+
+    def _key(self, maker: str, raw: bytes) -> ctypes.c_void_p:
+        make = getattr(self.library, maker)
+        return ctypes.c_void_p(make(self.X25519, None, raw, ctypes.c_size_t(len(raw))))
 
     def open(self, key: bytes, nonce: bytes, sealed: bytes) -> bytes | None:
-        """Clear bytes, or None if the tag does not fit."""
+        """ChaCha20-Poly1305: clear bytes, or None if the tag does not fit."""
         library = self.library
         context = ctypes.c_void_p(library.EVP_CIPHER_CTX_new())
         try:
@@ -141,7 +160,7 @@ class LibcryptoAead:
             size = ctypes.c_int(0)
             fine = (
                 library.EVP_DecryptInit_ex(context, self.cipher, None, key, nonce) == 1
-                and library.EVP_CIPHER_CTX_ctrl(context, 0x11, TAG, tag) == 1
+                and library.EVP_CIPHER_CTX_ctrl(context, self.SET_TAG, TAG, tag) == 1
                 and library.EVP_DecryptUpdate(context, out, ctypes.byref(size), body, len(body))
                 == 1
                 and library.EVP_DecryptFinal_ex(context, None, ctypes.byref(size)) == 1
@@ -151,52 +170,10 @@ class LibcryptoAead:
             library.EVP_CIPHER_CTX_free(context)
 
 
-class PlainAead:
-    """ChaCha20-Poly1305 in Python alone (RFC 8439): slow, for machines without OpenSSL."""
-
-    def open(self, key: bytes, nonce: bytes, sealed: bytes) -> bytes | None:
-        """Clear bytes, or None if the tag does not fit."""
-        body, tag = sealed[:-TAG], sealed[-TAG:]
-        one_time = self._block(key, nonce, 0)[:32]
-        r = int.from_bytes(one_time[:16], "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
-        total = 0
-        padded = body + bytes(-len(body) % 16) + struct.pack("<QQ", 0, len(body))
-        for at in range(0, len(padded), 16):
-            part = int.from_bytes(padded[at : at + 16], "little") | 1 << 128
-            total = (total + part) * r % ((1 << 130) - 5)
-        expected = (total + int.from_bytes(one_time[16:], "little")) & (1 << 128) - 1
-        if not hmac.compare_digest(expected.to_bytes(16, "little"), tag):
-            return None
-        stream = b"".join(
-            self._block(key, nonce, number) for number in range(1, -(-len(body) // 64) + 1)
-        )[: len(body)]
-        mixed = int.from_bytes(body, "little") ^ int.from_bytes(stream, "little")
-        return mixed.to_bytes(len(body), "little")
-
-    @staticmethod
-    def _block(key: bytes, nonce: bytes, number: int) -> bytes:
-        start = struct.unpack("<16I", b"expand 32-byte k" + key + struct.pack("<I", number) + nonce)
-        x = list(start)
-        columns = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15))
-        diagonals = ((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
-        for a, b, c, d in (columns + diagonals) * 10:
-            for left, right in ((16, 12), (8, 7)):
-                x[a] = x[a] + x[b] & 0xFFFFFFFF
-                mixed = x[d] ^ x[a]
-                x[d] = (mixed << left | mixed >> 32 - left) & 0xFFFFFFFF
-                x[c] = x[c] + x[d] & 0xFFFFFFFF
-                mixed = x[b] ^ x[c]
-                x[b] = (mixed << right | mixed >> 32 - right) & 0xFFFFFFFF
-        return struct.pack("<16I", *((x[i] + start[i]) & 0xFFFFFFFF for i in range(16)))
-
-
-def choose_aead() -> LibcryptoAead | PlainAead:
-    """The fast way if this machine has it."""
-    try:
-        return LibcryptoAead()
-    except (OSError, AttributeError):
-        print("注意: OpenSSL が見つからないため、復号に時間がかかります。", file=sys.stderr)
-        return PlainAead()
+def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    """HKDF-SHA256 (RFC 5869), one block of 32 bytes."""
+    extracted = hmac.new(salt or bytes(32), secret, hashlib.sha256).digest()
+    return hmac.new(extracted, info + b"\x01", hashlib.sha256).digest()
 
 
 class AgeFile(io.RawIOBase):
@@ -205,7 +182,7 @@ class AgeFile(io.RawIOBase):
     def __init__(self, source: io.BufferedIOBase, identity: bytes) -> None:
         super().__init__()
         self.source = source
-        self.aead = choose_aead()
+        self.openssl = OpenSsl()
         file_key = self._open_header(identity)
         nonce = source.read(16)
         self.key = hkdf(file_key, nonce, b"payload")
@@ -220,7 +197,7 @@ class AgeFile(io.RawIOBase):
         self._open_piece(self.pieces - 1)  # the last one proves that the end is not cut off
 
     def _open_header(self, identity: bytes) -> bytes:
-        public = x25519(identity, (9).to_bytes(32, "little"))
+        public = self.openssl.public_key(identity)
         line = self.source.readline(100)
         if line != b"age-encryption.org/v1\n":
             raise Unreadable("age 形式の暗号ファイルではありません。")
@@ -251,8 +228,11 @@ class AgeFile(io.RawIOBase):
     def _unwrap(self, identity: bytes, public: bytes, share: bytes, body: bytes) -> bytes | None:
         if len(share) != 32 or len(body) != 32:
             return None
-        wrap = hkdf(x25519(identity, share), share + public, b"age-encryption.org/v1/X25519")
-        return self.aead.open(wrap, bytes(12), body)
+        secret = self.openssl.exchange(identity, share)
+        if secret is None:
+            return None
+        wrap = hkdf(secret, share + public, b"age-encryption.org/v1/X25519")
+        return self.openssl.open(wrap, bytes(12), body)
 
     def _open_piece(self, number: int) -> None:
         if number == self.piece:
@@ -260,7 +240,7 @@ class AgeFile(io.RawIOBase):
         self.source.seek(self.start + number * (CHUNK + TAG))
         sealed = self.source.read(CHUNK + TAG)
         last = number == self.pieces - 1
-        clear = self.aead.open(self.key, number.to_bytes(11, "big") + bytes([last]), sealed)
+        clear = self.openssl.open(self.key, number.to_bytes(11, "big") + bytes([last]), sealed)
         if clear is None:
             raise Unreadable("暗号ファイルが壊れているか、途中で切れています。")
         self.piece, self.clear = number, clear

@@ -51,11 +51,17 @@ def test_kills__at_random_moments__lose_nothing_and_apply_nothing_twice(landed: 
         kill(landed, victim)
         connections.close_all()
     sequence = _last_sequence(landed, exports=len(landed.town.exports()))
-    landed.wait_landed(sequence)
-    landed.wait_fed()
-
     from bcl.linkage import api as linkage
     from bcl.resident_store import api as store
+
+    def all_landed() -> bool:
+        # What a database that went away took with it comes back, as under `bcl world up`.
+        landed.world.supervisor.restart_the_fallen()
+        status = linkage.get_status(landed.code, at=clock.now())
+        return status.lanes.get("main", 0) >= sequence
+
+    wait_until("反映", 300, all_landed)
+    landed.wait_fed()
 
     status = linkage.get_status(landed.code, at=clock.now())
     assert (status.backlog, status.rejected) == (0, 0), f"seed {SEED}"
