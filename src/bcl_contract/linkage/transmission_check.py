@@ -6,6 +6,7 @@ receiver does that), its structure, manifest and digests are.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 from collections.abc import Callable
@@ -211,7 +212,7 @@ class _Marker:
     mode: str
     lane: str
     as_of: date
-    rows: dict[str, int]
+    files: dict[str, tuple[int, int, str]]  # name -> rows, bytes, SHA-256
 
 
 def _read_marker(folder: Path) -> _Marker | Refusal | None:
@@ -234,7 +235,10 @@ def _read_marker(folder: Path) -> _Marker | Refusal | None:
             mode=mode,
             lane=lane,
             as_of=datetime.fromisoformat(value["as_of"]).astimezone(clock.JST).date(),
-            rows={file["name"]: int(file["rows"]) for file in value["files"]},
+            files={
+                str(file["name"]): (int(file["rows"]), int(file["bytes"]), str(file["sha256"]))
+                for file in value["files"]
+            },
         )
     except (KeyError, TypeError, ValueError):
         return Refusal("TRANSMISSION_MANIFEST_FIELDS", {"field": READY_NAME})
@@ -249,7 +253,27 @@ def _marked(table: _Table, marker: _Marker) -> _Table:
         lane=marker.lane,
         as_of=marker.as_of,
     )
-    return replace(table, context=context, rows=marker.rows.get(table.name))
+    rows = marker.files[table.name][0] if table.name in marker.files else None
+    return replace(table, context=context, rows=rows)
+
+
+def _judge_marker(folder: Path, marker: _Marker, report: Report) -> None:
+    """Compare the folder with its marker: the same files, the same bytes."""
+    present = {path.name: path for path in folder.glob("*.csv")}
+    present |= {f"seal/{path.name}": path for path in (folder / "seal").glob("*.png")}
+    judged = FileReport(file=READY_NAME, file_id="")
+    if set(present) != set(marker.files):
+        judged.add([fatal(READY_NAME, None, "TRANSMISSION_MANIFEST_FILES")])
+    for name in sorted(set(present) & set(marker.files)):
+        size, digest = 0, hashlib.sha256()
+        with present[name].open("rb") as source:
+            while block := source.read(1 << 20):
+                size += len(block)
+                digest.update(block)
+        if (size, digest.hexdigest()) != marker.files[name][1:]:
+            judged.add([fatal(name, None, "TRANSMISSION_DIGEST")])
+    if judged.counts:
+        report.files.append(judged)
 
 
 def _check_folder(folder: Path, report: Report) -> None:
@@ -267,6 +291,8 @@ def _check_folder(folder: Path, report: Report) -> None:
         unknown = FileReport(file=path.name, file_id="", readable=False)
         unknown.add([fatal(path.name, None, "TRANSMISSION_FILE_NAME")])
         report.files.append(unknown)
+    if marker is not None:
+        _judge_marker(folder, marker, report)
     if not tables:
         if not report.files:
             report.refusal = Refusal("TRANSMISSION_NOT_FOUND")

@@ -237,6 +237,29 @@ def test_urgent__a_seal_image__needs_its_registration(check, sample):
 # --- paths and the command ---------------------------------------------------------------
 
 
+def mark(place) -> dict:
+    """Write READY for what lies in the folder, as a core system does."""
+    marker = {
+        "municipality_code": "999997",
+        "mode": "full",
+        "lane": "main",
+        "as_of": "2026-11-22T20:30:00+09:00",
+        "sender_system": "x",
+        "files": [
+            {
+                "name": path.relative_to(place).as_posix(),
+                "file_id": path.name.split("_")[1] if path.suffix == ".csv" else "S02I",
+                "rows": path.read_bytes().count(b"\n") - 1 if path.suffix == ".csv" else 0,
+                "bytes": path.stat().st_size,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            }
+            for path in sorted(place.rglob("*.*"))
+        ],
+    }
+    (place / "READY").write_text(json.dumps(marker), "utf-8")
+    return marker
+
+
 @pytest.fixture
 def folder(sample, tmp_path, family):
     place = tmp_path / "outbox"
@@ -245,16 +268,7 @@ def folder(sample, tmp_path, family):
     for file_id, rows in tables.items():
         (place / f"999997_{file_id}_F.csv").write_bytes(sample.table(file_id, rows))
     (place / "seal" / "12345_1.png").write_bytes(sample.png())
-    marker = {
-        "municipality_code": "999997", "mode": "full", "lane": "main",
-        "as_of": "2026-11-22T20:30:00+09:00", "sender_system": "x",
-        "files": [
-            {"name": f"999997_{file_id}_F.csv", "file_id": file_id, "rows": len(rows),
-             "bytes": 0, "sha256": ""}
-            for file_id, rows in tables.items()
-        ],
-    }  # fmt: skip
-    (place / "READY").write_text(json.dumps(marker), "utf-8")
+    mark(place)
     return place
 
 
@@ -262,11 +276,18 @@ def folder(sample, tmp_path, family):
 def test_validate_path__a_drop_folder__is_checked_by_its_marker(folder, sample):
     report = validate_path(folder)
     assert (report.ok, report.rows, len(report.files)) == (True, 5, 3)
-    marker = json.loads((folder / "READY").read_text("utf-8"))
-    marker["files"][0]["rows"] = 9
-    (folder / "READY").write_text(json.dumps(marker), "utf-8")
-    found = [f.code for file in validate_path(folder).files for f in file.findings]
-    assert found == ["TRANSMISSION_ROW_COUNT"]
+
+    def codes(change) -> list[str]:
+        marker = mark(folder)
+        change(marker["files"])
+        (folder / "READY").write_text(json.dumps(marker), "utf-8")
+        return [f.code for file in validate_path(folder).files for f in file.findings]
+
+    assert codes(lambda files: None) == []
+    assert codes(lambda files: files[0].update(rows=9)) == ["TRANSMISSION_ROW_COUNT"]
+    assert codes(lambda files: files[0].update(bytes=9)) == ["TRANSMISSION_DIGEST"]
+    assert codes(lambda files: files[3].update(sha256="0" * 64)) == ["TRANSMISSION_DIGEST"]
+    assert codes(lambda files: files.pop(0)) == ["TRANSMISSION_MANIFEST_FILES"]
     (folder / "READY").write_text("{", "utf-8")
     assert validate_path(folder).refusal.code == "TRANSMISSION_MANIFEST_JSON"
 
@@ -294,6 +315,7 @@ def test_bcl_interface_validate__good_bad_missing__exits_0_3_2(folder, sample):
     table = folder / "999997_J01_F.csv"
     broken = table.read_text("utf-8").replace("1980-02-29", "1981-02-29", 1)
     table.write_bytes(broken.encode())
+    mark(folder)
     bad = run("validate", str(folder))
     assert bad.exit_code == 3
     assert "2行目 生年月日" in bad.output
