@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -72,12 +72,13 @@ def opened_export(
     from bcl_contract.linkage.layouts import load_interface
     layouts = load_interface().files
     with ExitStack() as stack:
+        sources: dict[str, Any]
         if place.is_dir():
             sources = {path.name: path for path in sorted(place.rglob("*.csv"))}
         else:
             package = stack.enter_context(_zip(place))
             sources = {name: zipfile.Path(package, name) for name in sorted(package.namelist())}
-        opened = []
+        opened: list[tuple[str, Layout, BinaryIO]] = []
         for name, source in sources.items():
             parts = _TABLE_NAME.fullmatch(name)
             if parts and parts[1] == municipality_code and parts[2] in layouts:

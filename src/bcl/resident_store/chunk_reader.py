@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
@@ -25,14 +26,16 @@ Item = TypeVar("Item")
 
 @dataclass
 class ParsedChunk:
-    """A checked chunk: `lines` (without line ends), their original line `numbers` int64,
-    `digests` uint64 (n, 2), and findings with original line numbers."""
+    """A checked chunk: original line `numbers` int64, and findings with these numbers."""
 
     chunk: Chunk
-    lines: list[bytes]
     numbers: np.ndarray
-    digests: np.ndarray
     findings: list[Finding]
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The canonical lines without their line ends; cut by whoever asks first."""
+        return bytes(self.chunk.canonical).split(_LINE_END)[: self.chunk.rows]
 
     def row_of(self, line: int) -> int:
         """The row of an original line number (numbers ascend)."""
@@ -54,7 +57,7 @@ class ChunkReader:
             cast(BinaryIO, self._filter or source), layout, chunk_bytes=CHUNK_BYTES,
             name=context.file,
         )
-        self._layout, self._keys, self._context = layout, keys, context
+        self._layout, self._context = layout, context
 
     @property
     def unchanged(self) -> int:
@@ -72,10 +75,7 @@ class ChunkReader:
                     if each.line is not None else each
                     for each in findings
                 ]
-            lines = bytes(chunk.canonical).split(_LINE_END)[: chunk.rows]
-            yield ParsedChunk(
-                chunk, lines, numbers, self._keys.content_digests(lines), findings
-            )
+            yield ParsedChunk(chunk, numbers, findings)
 
     def in_original(self, findings: Sequence[Finding]) -> list[Finding]:
         """Findings about lines not yet taken, with their numbers in the original file."""

@@ -15,7 +15,7 @@ from isal import isal_zlib
 FINAL_BLOCK = b"\x03\x00"
 """An empty block with fixed codes and the final bit: what ends a spliced stream."""
 
-InflateError: type[Exception] = isal_zlib.error
+InflateError: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 
 _LEVEL = 1
 _RAW = -15

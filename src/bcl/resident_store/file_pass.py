@@ -157,12 +157,13 @@ class FilePass:
     def _take(self, parsed: ParsedChunk) -> None:
         """Sort out the rows of a chunk and store those that are new."""
         records = self._keys.record_keys(parsed.chunk)
+        digests = self._keys.content_digests(parsed.lines)
         slots = record_columns.slots_of(
-            parsed.chunk, self._keys, digests=parsed.digests, records=records,
+            parsed.chunk, self._keys, digests=digests, records=records,
             urgent=self._terms.urgent,
         )
         before = self.state.by_record.find(records)
-        same = self.state.by_digest.find(parsed.digests)
+        same = self.state.by_digest.find(digests)
         rows = _Rows(parsed, slots, before, same < 0)
         self._note_unchanged(same[same >= 0])
         self.state.touched[before[before >= 0]] = True

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from store_world import FILES, START, Sender, resident, table
 
 from bcl.resident_store import api as store
@@ -53,3 +56,33 @@ def test_reconcile__of_the_same_rows_written_otherwise__is_equal(town: str) -> N
     rows = [resident(number, household=number) for number in range(1, 50)]
     Sender(town).send({"J01": rows})
     assert compare(town, table("J01", rows).replace(b"\r\n", b"\n")).equal
+
+
+@pytest.mark.requirement("R-024")
+def test_reconcile_command__ends_with_0_when_equal_and_3_when_not(
+    town: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bcl_cli import reconcile as command
+
+    monkeypatch.setattr(command, "start", lambda: None)
+    rows = [resident(number, household=number) for number in range(1, 30)]
+    Sender(town).send({"J01": rows})
+    name = f"{town}_J01_F_00000001_20261101200000.csv"
+    (tmp_path / name).write_bytes(table("J01", rows))
+    call = ["--municipality", town, "--against"]
+    runner = CliRunner()
+    equal = runner.invoke(command.reconcile, [*call, str(tmp_path)])
+    assert (equal.exit_code, "等しい" in equal.output) == (0, True)
+    with zipfile.ZipFile(tmp_path / "full.zip", "w") as package:
+        package.writestr(name, table("J01", [rows[0] | {"sex": "2"}, *rows[1:]]))
+    found = runner.invoke(command.reconcile, [*call, str(tmp_path / "full.zip")])
+    assert found.exit_code == 3
+    assert "2 行目" in found.output
+    assert "項目: 性別" in found.output
+    machine = runner.invoke(command.reconcile, [*call, str(tmp_path / "full.zip"), "--json"])
+    assert json.loads(machine.output)["files"][0]["differences_total"] == 1
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused = runner.invoke(command.reconcile, [*call, str(empty)])
+    assert refused.exit_code == 3
+    assert "RECONCILE_NO_FILES" in refused.output

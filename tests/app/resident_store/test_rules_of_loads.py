@@ -53,7 +53,7 @@ def measure(number: int, **values: str) -> Row:
     } | values
 
 
-# -- households (D7) -------------------------------------------------------------------------------
+# -- households (D7) ------------------------------------------------------------------------------
 
 
 @pytest.mark.requirement("R-022")
@@ -107,7 +107,7 @@ def test_household__of_an_unknown_head__is_whole(sender: Sender) -> None:
     assert not store.is_household_held(sender.town, f"{10:015d}")
 
 
-# -- persons (D9) ----------------------------------------------------------------------------------
+# -- persons (D9) ---------------------------------------------------------------------------------
 
 
 def test_person__with_an_unknown_code__is_held_until_the_code_is_known(sender: Sender) -> None:
@@ -167,7 +167,7 @@ def test_duplicate_keys__are_row_errors_wherever_they_stand(sender: Sender) -> N
         assert "LINKAGE_KEY_DUPLICATE" in codes(result)
 
 
-# -- certificates (D8) -----------------------------------------------------------------------------
+# -- certificates (D8) ----------------------------------------------------------------------------
 
 
 @pytest.mark.requirement("R-047")
@@ -204,7 +204,7 @@ def test_cert_link__given_to_another_person_by_a_differential__follows(sender: S
     assert link.addressee_number == f"{2:015d}"
 
 
-# -- urgent lane (D3) ------------------------------------------------------------------------------
+# -- urgent lane (D3) -----------------------------------------------------------------------------
 
 
 @pytest.mark.requirement("R-023")
@@ -256,7 +256,7 @@ def test_urgent_lane__a_row_that_lifts__is_refused(sender: Sender, file_id: str,
     assert codes(result) & {"LINKAGE_URGENT_LIFTS", "LINKAGE_URGENT_FILE"}
 
 
-# -- images, individual numbers, broken files --------------------------------------------------------
+# -- images, individual numbers, broken files ----------------------------------------
 
 
 def seal_image_row(name: str, sha256: str) -> Row:

@@ -159,19 +159,18 @@ def _refused_file(terms: LoadTerms, file_id: str, layout: Layout) -> Finding | N
 
 def _apply_one(load: _Load, file_id: str, layout: Layout, source: BinaryIO) -> None:
     terms = load.terms
-    place = {
-        "municipality_code": terms.municipality_code,
-        "file_id": file_id,
-        "load_number": terms.load_number,
-    }
-    page_key = keys.data_key(terms.municipality_code, KeyPurpose.PAGES)
-    state = read_current_state(terms.municipality_code, file_id)
+    town, load_number = terms.municipality_code, terms.load_number
+    page_key = keys.data_key(town, KeyPurpose.PAGES)
+    state = read_current_state(town, file_id)
     file_pass = FilePass(
         terms=terms, layout=layout, keys=load.keys, state=state,
         pages=PageWriter(
-            load.threads, key_version=page_key.version, secret=page_key.secret, **place
+            load.threads, municipality_code=town, file_id=file_id, load_number=load_number,
+            key_version=page_key.version, secret=page_key.secret,
         ),
-        search=SearchIndexWriter(load.threads, **place),
+        search=SearchIndexWriter(
+            load.threads, municipality_code=town, file_id=file_id, load_number=load_number
+        ),
         context=CheckContext(
             municipality_code=terms.municipality_code, lane=terms.lane, mode=terms.mode,
             as_of=terms.as_of.astimezone(JST).date(),
