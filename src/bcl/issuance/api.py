@@ -14,6 +14,7 @@ from bcl.issuance.actions.compare import Comparison, Difference, compare_with_st
 from bcl.issuance.actions.confirm import confirm_delivery
 from bcl.issuance.actions.inquire import Offer, Offered, inquire
 from bcl.issuance.actions.issue import Issued, issue_certificate
+from bcl.issuance.actions.reconcile import DayDifference, reconcile_day
 from bcl.issuance.actions.refresh import (
     Refreshed,
     rebuild_issuable_records,
@@ -28,6 +29,7 @@ from bcl.issuance.rules import BlockScope, Freshness
 __all__ = [
     "BlockScope",
     "Comparison",
+    "DayDifference",
     "Difference",
     "Freshness",
     "Issued",
@@ -46,6 +48,7 @@ __all__ = [
     "lift_block",
     "place_block",
     "rebuild_issuable_records",
+    "reconcile_day",
     "refresh_issuable_records",
     "register_official_seal",
 ]

@@ -52,6 +52,10 @@ TRANSITIONS: dict[TransactionState, frozenset[TransactionState]] = {
 }
 
 
+# States in which a paper has left BCL and may be in somebody's hand.
+PAPER_LEFT = frozenset({_S.SENT, _S.UNCONFIRMED, _S.DELIVERED})
+
+
 class TransitionError(RuntimeError):
     """A state change that the table doesn't know: a defect of ours."""
 

@@ -19,8 +19,12 @@ from bcl.issuance.wire import views
 from bcl_contract.delivery_center import (
     SIGNATURE_HEADER,
     ConfirmAnswer,
+    DeliveryStatus,
     InquireAnswer,
     IssueAnswer,
+    ReconcileAnswer,
+    ReconcileEntry,
+    ReconcileRequest,
     Result,
     Scope,
     new_number,
@@ -32,6 +36,7 @@ from bcl_contract.delivery_center import (
 from bcl_contract.refusals import Refusal
 
 DOORS = {"inquire": views.inquire, "issue": views.issue, "confirm": views.confirm}
+ALL_DOORS = DOORS | {"reconcile": views.reconcile}
 
 
 @pytest.fixture
@@ -61,7 +66,7 @@ class Center:
             f"/wire/issuance/{door}", body, content_type="application/json", headers=headers
         )
         request.client_certificate_der = self.cert_der if cert == b"" else cert
-        return DOORS[door](request)
+        return ALL_DOORS[door](request)
 
     def ask(self, door: str, message, model):
         response = self.post(door, write_message(message))
@@ -203,3 +208,43 @@ def test_wire__paths__are_those_of_the_contract():
     assert reverse("issuance_inquire") == contract.INQUIRE_PATH
     assert reverse("issuance_issue") == contract.ISSUE_PATH
     assert reverse("issuance_confirm") == contract.CONFIRM_PATH
+    assert reverse("issuance_reconcile") == contract.RECONCILE_PATH
+
+
+@pytest.mark.requirement("R-055")
+def test_wire__reconcile__lists_exactly_what_differs(world, center):
+    card = world.resident("1")
+    numbers = [new_number(world.store.applied_at) for _ in range(3)]
+    for number in numbers:
+        center.ask("issue", world.issue_request(card, number=number), IssueAnswer)
+    center.ask("confirm", world.confirm_request(numbers[0]), ConfirmAnswer)
+    refused = new_number(world.store.applied_at)
+    center.ask("issue", world.issue_request(card, number=refused, copies=9), IssueAnswer)
+    stranger = new_number(world.store.applied_at)
+
+    def entry(number, status, copies=0, paid=0):
+        return ReconcileEntry(
+            transaction_number=number, status=status, printed_copies=copies, paid_yen=paid
+        )
+
+    entries = (
+        entry(numbers[0], DeliveryStatus.PRINTED, 1, 300),
+        entry(numbers[1], DeliveryStatus.PRINTED, 1, 300),
+        entry(refused, None),
+        entry(stranger, DeliveryStatus.ABORTED),
+    )
+    base = world.confirm_request(numbers[0])
+    request = ReconcileRequest(
+        message_id=new_number(base.sent_at),
+        sent_at=base.sent_at,
+        municipality_code=world.code,
+        day=base.sent_at.date(),
+        transactions=entries,
+    )
+    answer = center.ask("reconcile", request, ReconcileAnswer)
+    found = {d.transaction_number: (d.center_status, d.bcl_state) for d in answer.differences}
+    assert found == {
+        numbers[1]: (DeliveryStatus.PRINTED, "SENT"),
+        numbers[2]: (None, "SENT"),
+        stranger: (DeliveryStatus.ABORTED, None),
+    }

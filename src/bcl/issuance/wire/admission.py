@@ -37,13 +37,15 @@ class Admitted(Generic[R]):
     by: Actor
 
 
-def admit(request: HttpRequest, model: type[R], *, at: datetime) -> Admitted[R] | Refusal:
+def admit(
+    request: HttpRequest, model: type[R], *, at: datetime, limit: int
+) -> Admitted[R] | Refusal:
     """Let one message in, or say why not (CENTER_ codes; nothing of the body in them)."""
     der = getattr(request, "client_certificate_der", None)
     center = municipalities.find_delivery_center_by_cert(der) if der else None
     if center is None:
         return Refusal("CENTER_NOT_REGISTERED")
-    message = parse_message(model, request.body)
+    message = parse_message(model, request.body, limit=limit)
     if isinstance(message, Refusal):
         return message
     refusal = verify_message(

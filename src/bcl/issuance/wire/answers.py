@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpResponse, JsonResponse
 
 from bcl.issuance import settings
-from bcl.issuance.api import Issued, Offered
+from bcl.issuance.api import DayDifference, Issued, Offered
 from bcl.issuance.records import Scope
 from bcl_contract.delivery_center import (
     SIGNATURE_HEADER,
@@ -24,6 +24,9 @@ from bcl_contract.delivery_center import (
     IssuedCertificate,
     IssueRequest,
     OutsideRefusal,
+    ReconcileAnswer,
+    ReconcileDifference,
+    ReconcileRequest,
     Request,
     Result,
     ShowItem,
@@ -152,4 +155,26 @@ def confirm_answer(
         **_envelope(request, at, refusal),
         transaction_number=request.transaction_number,
         state=None if isinstance(outcome, Refusal) else outcome,
+    )
+
+
+def reconcile_answer(
+    request: ReconcileRequest,
+    outcome: tuple[DayDifference, ...] | Refusal,
+    *,
+    at: datetime,
+) -> ReconcileAnswer:
+    """Compose the answer to a comparison of one day."""
+    if isinstance(outcome, Refusal):
+        return ReconcileAnswer(**_envelope(request, at, outcome))
+    return ReconcileAnswer(
+        **_envelope(request, at, None),
+        differences=tuple(
+            ReconcileDifference(
+                transaction_number=each.transaction_number,
+                center_status=each.center_status,
+                bcl_state=each.state,
+            )
+            for each in outcome
+        ),
     )

@@ -10,4 +10,5 @@ urlpatterns = [
     path("issuance/inquire", views.inquire, name="issuance_inquire"),
     path("issuance/issue", views.issue, name="issuance_issue"),
     path("issuance/confirm", views.confirm, name="issuance_confirm"),
+    path("issuance/reconcile", views.reconcile, name="issuance_reconcile"),
 ]

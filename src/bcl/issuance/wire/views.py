@@ -1,4 +1,4 @@
-"""The three doors: parse with the contract, call one action, answer."""
+"""The doors: parse with the contract, call one action, answer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from bcl.foundation import clock, log
 from bcl.issuance import api
 from bcl.issuance.wire import admission, answers
 from bcl_contract.delivery_center import (
+    LISTING_BYTES,
+    REQUEST_BYTES,
     Answer,
     ConfirmRequest,
     InquireRequest,
     IssueRequest,
+    ReconcileRequest,
     Request,
 )
 from bcl_contract.refusals import Refusal
@@ -42,15 +45,29 @@ def confirm(request: HttpRequest) -> HttpResponse:
     return _answer(request, ConfirmRequest, api.confirm_delivery, answers.confirm_answer)
 
 
+@require_POST
+def reconcile(request: HttpRequest) -> HttpResponse:
+    """Is this day the same on both sides?"""
+    return _answer(
+        request,
+        ReconcileRequest,
+        api.reconcile_day,
+        answers.reconcile_answer,
+        limit=LISTING_BYTES,
+    )
+
+
 def _answer(
     request: HttpRequest,
     model: type[Request],
     act: Callable[..., Any],
     compose: Callable[..., Answer],
+    *,
+    limit: int = REQUEST_BYTES,
 ) -> HttpResponse:
     received_at: datetime = clock.now()
     # Step 1: a message that doesn't count is refused, and nothing else happens.
-    admitted = admission.admit(request, model, at=received_at)
+    admitted = admission.admit(request, model, at=received_at, limit=limit)
     if isinstance(admitted, Refusal):
         return answers.refuse_message(admitted)
     message = admitted.message
