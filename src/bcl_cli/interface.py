@@ -1,6 +1,6 @@
 """`bcl interface`: check a transmission, and publish the interface specification.
 
-Needs neither a database nor a network (R-020).
+Needs neither a database nor a network (R-010).
 """
 
 from __future__ import annotations

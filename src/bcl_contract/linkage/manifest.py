@@ -1,7 +1,7 @@
 """The manifest of a transmission: `datapackage.json` (Data Package standard).
 
 Owns: what a transmission says about itself, and its one written form.
-Promises: any Data Package tool can check the tables with it (R-019); every file is bound by its
+Promises: any Data Package tool can check the tables with it (R-010); every file is bound by its
 SHA-256 and length; `datapackage.json.sig` is a raw Ed25519 signature over exactly its bytes.
 Our own fields stand under `bcl`. `maxLength` is left out: such tools count variation selectors.
 """

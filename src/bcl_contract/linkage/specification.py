@@ -1,6 +1,6 @@
 """Publishing the interface: a machine-readable table schema and a page to read and print.
 
-Both come from the same layouts that the validator uses, so they can't say other things (R-018).
+Both come from the same layouts that the validator uses, so they can't say other things (R-010).
 """
 
 from __future__ import annotations

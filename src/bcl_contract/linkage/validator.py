@@ -3,7 +3,7 @@
 Owns: the door to all checks of one chunk (`check_chunk`), one table (`check_file`) and one
 transmission (`validate_path`, `TransmissionRules`).
 Promises: every finding names file, line, column and rule, never a value; no database and no
-network are needed (R-020).
+network are needed (R-010).
 """
 
 from bcl_contract.linkage.cross_rules import TransmissionRules

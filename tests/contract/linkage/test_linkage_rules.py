@@ -86,8 +86,7 @@ DEFECTS = [
 ]
 
 
-@pytest.mark.requirement("R-020")
-@pytest.mark.requirement("R-021")
+@pytest.mark.requirement("R-010")
 @pytest.mark.parametrize(("file_id", "column", "value", "rule", "severity"), DEFECTS)
 def test_check_file__one_value_is_broken__finds_file_line_column_and_rule(
     sample, file_id, column, value, rule, severity
@@ -109,7 +108,7 @@ def test_defects__the_table_of_them__holds_more_than_thirty_rules_and_columns():
     assert len({(column, rule) for _, column, _, rule, _ in DEFECTS}) >= 30
 
 
-@pytest.mark.requirement("R-020")
+@pytest.mark.requirement("R-010")
 @pytest.mark.parametrize(
     "file_id",
     "J01 J02 J03 J04 J05 J06 J07 J08 S01 S02 T01 T02 T03".split(),
@@ -145,7 +144,7 @@ def test_check_file__unknown_date_without_written_form__is_a_row_error(sample):
     assert [(f.rule, f.severity) for f in report.findings] == [("DATE_AS_WRITTEN", "row")]
 
 
-@pytest.mark.requirement("R-020")
+@pytest.mark.requirement("R-010")
 def test_check_file__open_list_without_values__follows_the_towns_mapping(sample):
     foreign = sample.row(
         "J01",
@@ -166,7 +165,7 @@ def test_check_file__open_list_without_values__follows_the_towns_mapping(sample)
     assert [f.rule for f in unmapped.findings] == ["CODE_UNKNOWN"]
 
 
-@pytest.mark.requirement("R-021")
+@pytest.mark.requirement("R-010")
 @pytest.mark.parametrize(
     ("file_id", "changes", "restricts"),
     [
@@ -190,12 +189,13 @@ def test_urgent_lane__a_row__may_only_restrict(sample, file_id, changes, restric
     assert sample.check(file_id, data).findings == []
 
 
-@pytest.mark.requirement("R-021")
+@pytest.mark.requirement("R-010")
 def test_urgent_lane__a_file_that_never_restricts__is_fatal(sample):
     report = sample.check("J01", sample.table("J01", [sample.row("J01")]), lane="urgent")
     assert [(f.severity, f.code) for f in report.findings] == [("fatal", "LINKAGE_URGENT_FILE")]
 
 
+@pytest.mark.requirement("R-021")
 def test_check_file__row_count_differs_from_the_manifest__is_fatal(sample):
     import io
 
@@ -211,7 +211,7 @@ LETTERS = st.characters(
 )
 
 
-@pytest.mark.requirement("R-020")
+@pytest.mark.requirement("R-010")
 @settings(max_examples=60, deadline=None)
 @given(
     before=st.lists(st.text(LETTERS, min_size=1, max_size=40), max_size=3),

@@ -47,7 +47,7 @@ CANONICAL = write(GOOD)
 BODY = CANONICAL.partition(b"\r\n")[2]
 
 
-@pytest.mark.requirement("R-019")
+@pytest.mark.requirement("R-010")
 @pytest.mark.parametrize(
     "data",
     [
@@ -73,7 +73,7 @@ def test_iter_chunks__any_legal_form__becomes_canonical(data, chunk_bytes):
     assert [f.code for f in reader.findings] == (["LINKAGE_BOM"] if bom else [])
 
 
-@pytest.mark.requirement("R-020")
+@pytest.mark.requirement("R-010")
 @pytest.mark.parametrize(
     ("change", "line", "code"),
     [
@@ -166,7 +166,7 @@ def test_iter_chunks__small_chunks__really_split_the_table():
     assert [chunk.rows for chunk in chunks] == [1, 1, 1, 1, 1]
 
 
-@pytest.mark.requirement("R-019")
+@pytest.mark.requirement("R-010")
 @settings(max_examples=300, deadline=None)
 @given(rows=ROWS, chunk_bytes=st.integers(1, 400), quoting=st.sampled_from([0, 1]),
        end=st.sampled_from(["\r\n", "\n"]))  # fmt: skip
@@ -215,7 +215,7 @@ def test_iter_chunks__any_bytes__give_rows_or_a_table_fault(data):
     assert got == expected
 
 
-@pytest.mark.requirement("R-019")
+@pytest.mark.requirement("R-010")
 def test_canonical_writer__rows__are_what_the_reader_calls_canonical():
     out = io.BytesIO()
     rows = [["999997", '1"2', None, "", "0", "a,b", "", ""]]

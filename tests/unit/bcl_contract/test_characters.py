@@ -71,7 +71,7 @@ def test_base_length__selectors__are_not_counted():
     assert base_length("𠮷野") == 2
 
 
-@pytest.mark.requirement("R-028")
+@pytest.mark.requirement("R-077")
 @pytest.mark.parametrize(
     ("fold", "one", "other"),
     [

@@ -12,6 +12,7 @@ import pytest
 from bcl_contract import clock
 
 
+@pytest.mark.requirement("R-263")
 def test_now__by_default__is_the_machines_time_in_japan():
     before = datetime.now(UTC)  # noqa: TID251
     now = clock.now()
@@ -19,6 +20,7 @@ def test_now__by_default__is_the_machines_time_in_japan():
     assert timedelta(0) <= now - before < timedelta(seconds=5)
 
 
+@pytest.mark.requirement("R-263")
 def test_use__a_fixed_clock__holds_inside_the_block_only():
     fixed = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
     with clock.use(clock.Clock(fixed=fixed)):

@@ -58,7 +58,7 @@ def test_layouts__every_condition__names_columns_of_its_own_file():
     assert checked > 40
 
 
-@pytest.mark.requirement("R-018")
+@pytest.mark.requirement("R-010")
 def test_layouts__the_interface__is_whole():
     interface = load_interface()
     assert (len(interface.files), sum(len(x.columns) for x in interface.files.values())) == (

@@ -16,6 +16,7 @@ def rows() -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.requirement("R-266")
 def test_refusals__the_list__is_whole_and_readable():
     table = rows()
     assert list(table[0]) == HEADER
@@ -33,6 +34,7 @@ def test_refusal__unknown_code__is_a_key_error():
         Refusal("NO_SUCH_CODE")
 
 
+@pytest.mark.requirement("R-266")
 def test_refusal__as_json__says_what_who_how():
     refusal = Refusal("LINKAGE_REQUIRED", {"line": 3})
     assert set(refusal.as_json()) == {"code", "text", "who", "how", "detail"}

@@ -90,7 +90,7 @@ def test_values__malformed_text__raises_without_repeating_it(kind, text):
     assert not text or text not in str(caught.value)
 
 
-@pytest.mark.requirement("R-025")
+@pytest.mark.requirement("R-010")
 @pytest.mark.parametrize(
     "value",
     [
