@@ -382,3 +382,97 @@ def test_method__we_do_not_offer__is_refused(gateway, new_bundle_id) -> None:
     assert gateway.tus("PUT", path).status_code == 405
     assert gateway.tus("GET", "/wire/uploads/").status_code == 405
     assert gateway.request("POST", "/wire/transmissions/01JTEST").status_code == 405
+
+
+@pytest.mark.requirement("R-017")
+@pytest.mark.parametrize("method", ["write", "flush_segment_and_fsync"])
+def test_patch__when_the_disk_fills_up__is_507_and_goes_on_later(
+    gateway, new_bundle_id, monkeypatch, method
+) -> None:
+    import errno
+
+    from bcl_contract.sealed_file import SealedWriter
+
+    path = gateway.create(3000, new_bundle_id())["Location"]
+    assert gateway.patch(path, b"a" * 1000, 0).status_code == 204
+
+    def full(self, *arguments):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SealedWriter, method, full)
+        for body in (b"b" * 1000, b"b" * 2000):
+            answer = gateway.patch(path, body, 1000)
+            assert (answer.status_code, code_of(answer)) == (507, "LINKAGE_UPLOAD_STORAGE_FULL")
+    assert gateway.tus("HEAD", path)["Upload-Offset"] == "1000"
+    assert gateway.patch(path, b"b" * 2000, 1000).status_code == 204
+    with tenancy.scope(gateway.municipality_code):
+        assert (
+            Transmission.objects.get().sha256
+            == hashlib.sha256(b"a" * 1000 + b"b" * 2000).hexdigest()
+        )
+
+
+class BreakingOff(io.BytesIO):
+    """A chunked body whose line breaks after the first bytes, as the server's parser tells it."""
+
+    class NoMoreData(Exception):
+        pass
+
+    def read(self, size: int = -1) -> bytes:
+        block = super().read(size)
+        if not block:
+            raise self.NoMoreData
+        return block
+
+
+def chunked(gateway, path: str, body: io.BytesIO, offset: int, **more: str):
+    return gateway.client.generic(
+        "PATCH",
+        path,
+        content_type="application/offset+octet-stream",
+        secure=True,
+        HTTP_TUS_RESUMABLE="1.0.0",
+        HTTP_UPLOAD_OFFSET=str(offset),
+        HTTP_TRANSFER_ENCODING="chunked",
+        CONTENT_TYPE="application/offset+octet-stream",
+        **{"gunicorn.socket": gateway.line(), "wsgi.input": body},
+        **more,
+    )
+
+
+def test_patch__without_a_length__is_read_to_its_own_end(gateway, new_bundle_id) -> None:
+    path = gateway.create(5000, new_bundle_id())["Location"]
+    assert chunked(gateway, path, io.BytesIO(b"a" * 2000), 0)["Upload-Offset"] == "2000"
+    broken = chunked(gateway, path, BreakingOff(b"b" * 500), 2000)
+    assert code_of(broken) == "LINKAGE_UPLOAD_BODY_BROKEN"
+    assert gateway.tus("HEAD", path)["Upload-Offset"] == "2500"
+    too_long = chunked(gateway, path, io.BytesIO(b"c" * 2501), 2500)
+    assert too_long.status_code == 413
+    assert gateway.tus("HEAD", path)["Upload-Offset"] == "2500"
+    done = chunked(gateway, path, io.BytesIO(b"c" * 2500), 2500)
+    assert done["X-BCL-Transmission-State"] == "RECEIVED"
+
+
+def test_long_body__is_acknowledged_on_the_way(gateway, new_bundle_id, monkeypatch) -> None:
+    """A server that dies in the middle of one huge PATCH loses no more than a few MiB."""
+    from dataclasses import replace
+
+    small = replace(intake_settings.limits(), acknowledge_bytes=1 << 20)
+    monkeypatch.setattr(intake_settings, "limits", lambda: small)
+    path = gateway.create(10 << 20, new_bundle_id())["Location"]
+
+    class Killed(BaseException):
+        pass
+
+    class Dying(io.BytesIO):
+        def read(self, size: int = -1) -> bytes:
+            if self.tell() >= 5 << 20:
+                raise Killed
+            return super().read(size)
+
+    with pytest.raises(Killed):
+        chunked(gateway, path, Dying(bytes(10 << 20)), 0)
+    reached = int(gateway.tus("HEAD", path)["Upload-Offset"])
+    assert (4 << 20) <= reached <= (5 << 20)
+    assert gateway.patch(path, bytes((10 << 20) - reached), reached).status_code == 204

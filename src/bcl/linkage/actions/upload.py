@@ -201,6 +201,16 @@ class _Receiving:
         self.expires_at = at + timedelta(seconds=intake.limits.expire_seconds)
 
     def run(self) -> Progress | Refusal:
+        """Store the piece; a disk that fills up on the way is a refusal, not a fault."""
+        try:
+            return self._run()
+        except OSError as fault:
+            if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self.writer.truncate(self.upload.offset)
+            return Refusal("LINKAGE_UPLOAD_STORAGE_FULL")
+
+    def _run(self) -> Progress | Refusal:
         refusal = self._read_body()
         if refusal is None and self.chunk.hasher is not None:
             digest = self.chunk.hasher.digest()
@@ -239,21 +249,15 @@ class _Receiving:
 
     def _store(self, block: bytes) -> Refusal | None:
         writer, limits = self.writer, self.intake.limits
-        try:
-            writer.write(block)
-            if self.chunk.hasher is not None:
-                self.chunk.hasher.update(block)
-            if writer.clear_size - self.checked_at >= limits.acknowledge_bytes:
-                self.checked_at = writer.clear_size
-                if self.intake.area.free_bytes() < limits.free_bytes:
-                    return Refusal("LINKAGE_UPLOAD_STORAGE_FULL")
-                if self.chunk.hasher is None and writer.clear_size < self.upload.length:
-                    self._acknowledge()
-        except OSError as fault:
-            if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            self.writer.truncate(self.upload.offset)
-            return Refusal("LINKAGE_UPLOAD_STORAGE_FULL")
+        writer.write(block)
+        if self.chunk.hasher is not None:
+            self.chunk.hasher.update(block)
+        if writer.clear_size - self.checked_at >= limits.acknowledge_bytes:
+            self.checked_at = writer.clear_size
+            if self.intake.area.free_bytes() < limits.free_bytes:
+                return Refusal("LINKAGE_UPLOAD_STORAGE_FULL")
+            if self.chunk.hasher is None and writer.clear_size < self.upload.length:
+                self._acknowledge()
         return None
 
     def _acknowledge(self) -> None:
