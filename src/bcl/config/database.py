@@ -27,8 +27,8 @@ def database_settings(settings: Settings) -> dict[str, Any]:
     gives an entry whose use fails with a connection error, not an error here.
     """
     url = database_url(settings)
-    place = _ABSENT_CLUSTER if url is None else _parts(url)
-    options: dict[str, Any] = dict(place.pop("OPTIONS", {}))  # type: ignore[call-overload]
+    place: dict[str, Any] = dict(_ABSENT_CLUSTER) if url is None else _parts(url)
+    options: dict[str, Any] = dict(place.pop("OPTIONS", {}))
     options.setdefault("application_name", f"bcl-{settings.process_role}")
     if settings.database_role == "owner":
         # A migration that can't get its lock must not queue everybody else behind it.

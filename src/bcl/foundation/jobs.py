@@ -112,7 +112,7 @@ def _add(app: procrastinate.App, known: Task) -> None:
         return
     registered = app.task(name=known.name, queue=known.queue, retry=BackOff(known.attempts))(run)
     if known.cron:
-        app.periodic(cron=_cron_in_utc(known.cron))(registered)
+        app.periodic(cron=_cron_in_utc(known.cron))(registered)  # type: ignore[arg-type]
 
 
 def _cron_in_utc(cron: str) -> str:

@@ -9,7 +9,7 @@ import procrastinate
 from django.conf import settings
 from procrastinate.contrib.django import app as queue_app
 
-from bcl.foundation import environment_guard, log, metrics, tenancy
+from bcl.foundation import environment_guard, jobs, log, metrics, tenancy
 
 logger = log.get(__name__)
 
@@ -40,7 +40,7 @@ async def _run(queues: list[str] | None) -> None:
         rescue = asyncio.create_task(_rescue_stalled_jobs(app, sizes.stalled_seconds))
         try:
             await app.run_worker_async(
-                queues=queues,
+                queues=queues or jobs.registered_queues(),
                 name="bcl",
                 # What succeeded is told by the facts it made; what failed stays to be looked at.
                 delete_jobs="successful",

@@ -17,7 +17,7 @@ import pytest
 from bcl.foundation import clock
 from bcl_sim.pki import make_world_pki
 
-pytestmark = [pytest.mark.requirement("R-016"), pytest.mark.django_db(transaction=True)]
+pytestmark = pytest.mark.requirement("R-016")
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,9 @@ def _environ(pki, port: int, **more: str) -> dict[str, str]:
     )
 
 
-@pytest.fixture
-def server(pki, town, tmp_path):
-    port = _free_port()
+@pytest.fixture(scope="module")
+def server(pki, cluster, tmp_path_factory):
+    port, tmp_path = _free_port(), tmp_path_factory.mktemp("server")
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "bcl.config.serve"],
@@ -132,7 +132,7 @@ def test_server__with_a_certificate_in_a_header__does_not_believe_it(rf, pki):
 
 
 @pytest.mark.requirement("R-173")
-def test_server__on_an_unsafe_role__refuses_to_start(pki, town, superuser_connection):
+def test_server__on_an_unsafe_role__refuses_to_start(pki, superuser_connection):
     superuser_connection.execute("ALTER ROLE bcl_app BYPASSRLS")
     try:
         finished = subprocess.run(
@@ -150,7 +150,7 @@ def test_server__on_an_unsafe_role__refuses_to_start(pki, town, superuser_connec
     assert len(finished.stderr.splitlines()) == 1
 
 
-def test_server__on_a_cluster_of_another_environment__refuses_to_start(pki, town):
+def test_server__on_a_cluster_of_another_environment__refuses_to_start(pki, cluster):
     for environment in ("production", "demo"):
         finished = subprocess.run(
             [sys.executable, "-m", "bcl.config.serve"],
@@ -172,7 +172,7 @@ def test_server__on_a_cluster_of_another_environment__refuses_to_start(pki, town
         "BCL_WIRE_CLIENT_CA_FILE",
     ],
 )
-def test_server__without_a_tls_file__says_which(pki, town, missing):
+def test_server__without_a_tls_file__says_which(pki, cluster, missing):
     environ = _environ(pki, _free_port(), **{missing: "/nowhere.pem"})
     finished = subprocess.run(
         [sys.executable, "-m", "bcl.config.serve"],
