@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
@@ -48,41 +50,65 @@ def request_export(
     receiver = municipalities.find_recovery_receiver(municipality_code, receiver_id)
     if receiver is None:
         return Refusal("RECOVERY_RECEIVER_UNKNOWN")
+    wish = _Wish(
+        municipality_code, content, reason, incident_id, receiver_id, receiver, signed
+    )
     with tenancy.scope(municipality_code):
         load_number = store.load_number_at(
             municipality_code, sequence=as_of.sequence, lane=as_of.lane, at=as_of.at
         )
         if not load_number:
             return Refusal("RECOVERY_STATE_UNKNOWN")
-        return _store_request(
-            RecoveryExport(
-                municipality_code=municipality_code,
-                state=ExportState.REQUESTED,
-                load_number=load_number,
-                sealed_reason=crypto.seal_cell(
-                    municipality_code, _TABLE, _COLUMN, signed.signature, reason.encode("utf-8")
-                ),
-                incident_id=incident_id,
-                receiver_id=receiver_id,
-                receiver_public_key=receiver.age_public_key,
-                request_sha256=rules.request_digest(
-                    {
-                        **content,
-                        "municipality_code": municipality_code,
-                        "load_number": load_number,
-                        "receiver_public_key": receiver.age_public_key,
-                        "requested_by": by.id,
-                        "requested_at": signed.at.isoformat(),
-                    }
-                ),
-                requested_at=at,
-                requested_by=by.id,
-                request_signature=signed.signature,
-                expires_at=at + KEPT,
-            ),
-            by=by,
-            at=at,
-        )
+        return _store_request(_new_export(wish, load_number, by=by, at=at), by=by, at=at)
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What was asked for, by whom it was signed and who is to receive it."""
+
+    municipality_code: str
+    content: Mapping[str, str | int]
+    reason: str
+    incident_id: str
+    receiver_id: str
+    receiver: municipalities.RecoveryReceiver
+    signed: SignedAct
+
+
+def _new_export(
+    wish: _Wish, load_number: int, *, by: audit.Actor, at: datetime
+) -> RecoveryExport:
+    """The row of a request; its digest binds the later approval to exactly this one."""
+    digest = rules.request_digest(
+        {
+            **wish.content,
+            "municipality_code": wish.municipality_code,
+            "load_number": load_number,
+            "receiver_public_key": wish.receiver.age_public_key,
+            "requested_by": by.id,
+            "requested_at": wish.signed.at.isoformat(),
+        }
+    )
+    return RecoveryExport(
+        municipality_code=wish.municipality_code,
+        state=ExportState.REQUESTED,
+        load_number=load_number,
+        sealed_reason=crypto.seal_cell(
+            wish.municipality_code,
+            _TABLE,
+            _COLUMN,
+            wish.signed.signature,
+            wish.reason.encode("utf-8"),
+        ),
+        incident_id=wish.incident_id,
+        receiver_id=wish.receiver_id,
+        receiver_public_key=wish.receiver.age_public_key,
+        request_sha256=digest,
+        requested_at=at,
+        requested_by=by.id,
+        request_signature=wish.signed.signature,
+        expires_at=at + KEPT,
+    )
 
 
 def _store_request(
