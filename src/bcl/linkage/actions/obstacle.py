@@ -12,7 +12,7 @@ from datetime import datetime
 from django.db import connection
 
 from bcl.availability import api as availability
-from bcl.foundation import audit
+from bcl.foundation import audit, metrics
 from bcl.linkage.queries import read_facts
 from bcl.linkage.rules import judge_obstacle
 from bcl.municipalities import api as municipalities
@@ -33,6 +33,9 @@ OUR_REASONS = frozenset(
     }
 )
 SYSTEM = audit.Actor("system", "linkage")
+STOPPED = metrics.Gauge(
+    "bcl_linkage_issuing_stopped", "1 while the intake forbids issuing", ["municipality_code"]
+)
 _LOCK_CLASS = 0x4C4B  # any number of our own; the second half of the key is the town
 
 
@@ -61,6 +64,7 @@ def publish_obstacle(municipality_code: str, *, at: datetime) -> None:
         )
     obstacle = find_obstacle(municipality_code, at)
     wanted = None if obstacle is None else obstacle.code
+    STOPPED.labels(municipality_code).set(0 if wanted is None else 1)
     service = availability.Service.ISSUANCE
     for reason in availability.list_suspensions(municipality_code, service):
         if reason in OUR_REASONS and reason != wanted:
