@@ -27,6 +27,11 @@ KINDS = {
     "REPEATED": "住民情報システムの中で重なっている",
 }
 _SHOWN = 20
+# As the core system names it, or as it stands in a transmission. Individual numbers (J07) have a
+# table of their own and are not compared here.
+_FULL_FILE = re.compile(
+    r"(?:^|/)([0-9]{6})_((?!J07)[A-Z][0-9]{2})_F(?:_[0-9]{8}_[0-9]{14})?\.csv$", re.ASCII
+)
 # As a core system writes it, or as it stands in a transmission (with sequence and time).
 _TABLE_NAME = re.compile(r"([0-9]{6})_([A-Z][0-9]{2})_F(?:_[0-9]{8}_[0-9]{14})?[.]csv")
 
