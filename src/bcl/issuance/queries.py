@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 
 from bcl.foundation import crypto, tenancy
 from bcl.issuance import projection, subscription
@@ -159,14 +159,16 @@ def _moment(text: str | None) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
-def _measured(municipality_code: str, records: object, keys: dict[bytes, str]) -> frozenset[str]:
+def _measured(
+    municipality_code: str, records: QuerySet[IssuableRecord], keys: dict[bytes, str]
+) -> frozenset[str]:
     rows = records.filter(file_id=subscription.MEASURES, person_key__in=list(keys))
     return frozenset(keys[bytes(row.person_key)] for row in rows)
 
 
 def _blocks(
     municipality_code: str,
-    records: object,
+    records: QuerySet[IssuableRecord],
     blind: BlindKeys,
     household_key: bytes,
     keys: dict[bytes, str],

@@ -309,7 +309,7 @@ def _answer_again(request: IssueRequest, by: Actor) -> Issued | Refusal:
     if isinstance(judged, Refusal):
         return Refusal("ISSUE_ANSWER_CHANGED")
     with tenancy.scope(code):
-        row = queries.find_transaction(code, request.transaction_number)
+        row = states.lock(code, request.transaction_number)
         subject = queries.open_subject(row)
         edition = Edition(row.issue_number, row.issued_on)
     if subject["applicant"] != judged.approval.applicant:
