@@ -170,7 +170,7 @@ class StatusCollector:
             rows += sum(counted.values())
             loads += store.applied_position(code).load_number
         figures = [("記録", f"{rows:,} 件"), ("住民", f"{residents:,} 人"), ("反映", f"{loads} 回")]
-        return Party("BCL", "中間DB", OK, "暗号化して保管", figures), "差分"
+        return Party("BCL", "中間DB", OK, "動作中", figures), f"{loads} 回"
 
     def _issuance(self) -> tuple[Party, str]:
         from bcl.issuance import api as issuance

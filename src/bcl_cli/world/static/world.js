@@ -11,7 +11,7 @@ const BOXES = {
 const FLOWS = [
   ["core", "gateway", "exported", [160, 190, 160, 248], [170, 224]],
   ["gateway", "linkage", "sent", [290, 310, 408, 310], [300, 300]],
-  ["linkage", "store", "landed", [590, 310, 618, 310], [570, 242]],
+  ["linkage", "store", "landed", [590, 310, 618, 310], [584, 242]],
   ["store", "issuance", "fed", [710, 250, 710, 192], [720, 226]],
   ["issuance", "center", "issued", [800, 125, 918, 125], [812, 115]],
   ["center", "kiosk", "printed", [1045, 180, 1045, 248], [1055, 220]],
