@@ -27,6 +27,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Iterator
+from typing import Any
 
 CHUNK = 64 * 1024
 TAG = 16
@@ -258,7 +259,7 @@ class AgeFile(io.RawIOBase):
         self.position = (0, self.position, self.size)[whence] + offset
         return self.position
 
-    def readinto(self, buffer: bytearray) -> int:
+    def readinto(self, buffer: Any) -> int:
         if self.position >= self.size:
             return 0
         self._open_piece(self.position // CHUNK)
@@ -316,16 +317,17 @@ def compare_description(path: str) -> int:
     return int(not fine)
 
 
-def read_manifest(package: zipfile.ZipFile) -> dict:
+def read_manifest(package: zipfile.ZipFile) -> dict[str, Any]:
     """`datapackage.json` of the package."""
     try:
         with package.open("datapackage.json") as member:
-            return json.loads(member.read(64 * BLOCK))
+            manifest: dict[str, Any] = json.loads(member.read(64 * BLOCK))
+            return manifest
     except (KeyError, ValueError):
         raise Unreadable("datapackage.json がないか、読めません。") from None
 
 
-def manifest_files(manifest: dict) -> list[dict]:
+def manifest_files(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     """Files of the manifest: name, file_id, rows, bytes, sha256."""
     return [
         {
@@ -339,7 +341,7 @@ def manifest_files(manifest: dict) -> list[dict]:
     ]
 
 
-def check(package: zipfile.ZipFile, files: list[dict]) -> int:
+def check(package: zipfile.ZipFile, files: list[dict[str, Any]]) -> int:
     """Compare every member's bytes, rows and digest with the manifest; number of differences."""
     wrong = 0
     for entry in files:
@@ -372,7 +374,7 @@ def check(package: zipfile.ZipFile, files: list[dict]) -> int:
     return wrong
 
 
-def residents(package: zipfile.ZipFile, files: list[dict]) -> Iterator[dict[str, str]]:
+def residents(package: zipfile.ZipFile, files: list[dict[str, Any]]) -> Iterator[dict[str, str]]:
     """Current residents (latest row, still resident, not deleted), row by row."""
     for entry in files:
         if entry["file_id"] == RESIDENT_FILE:
@@ -388,7 +390,7 @@ def residents(package: zipfile.ZipFile, files: list[dict]) -> Iterator[dict[str,
                         yield row
 
 
-def list_residents(package: zipfile.ZipFile, files: list[dict], households: int) -> None:
+def list_residents(package: zipfile.ZipFile, files: list[dict[str, Any]], households: int) -> None:
     """Print the first households with their members, and how many there are in all."""
     chosen: dict[str, list[dict[str, str]]] = {}
     every: set[str] = set()
@@ -408,7 +410,7 @@ def list_residents(package: zipfile.ZipFile, files: list[dict], households: int)
             print(f"  {row['氏名']}\t{row['続柄表記']}\t{born}\t{address}")
 
 
-def describe(manifest: dict, files: list[dict]) -> None:
+def describe(manifest: dict[str, Any], files: list[dict[str, Any]]) -> None:
     """Print what the package is."""
     facts = manifest["bcl"]
     print(f"団体コード {facts['municipality_code']}　基準日時 {facts['as_of']}")

@@ -361,5 +361,4 @@ def _time_or_none(text: str) -> datetime | None:
 
 def _rows(name: str) -> list[dict[str, str]]:
     source = files("bcl.linkage").joinpath("data", name)
-    with source.open("r", encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
+    return list(csv.DictReader(source.read_text("utf-8").splitlines()))
