@@ -270,6 +270,24 @@ def test_worker__when_a_job_fails__tries_again_and_logs_no_values(town, tmp_path
 
 
 @pytest.mark.django_db(transaction=True)
+def test_worker__when_the_database_is_killed__waits_and_goes_on(
+    town, tmp_path, start_worker, cluster
+):
+    worker = start_worker()
+    _defer(town)
+    _wait_for(tmp_path / "ran-1")
+    cluster.kill()
+    time.sleep(3)
+    cluster.ensure_running()
+    connection.close()
+    _defer(town, step=2)
+    _wait_for(tmp_path / "ran-2", seconds=90)
+    assert worker.poll() is None
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=40) == 0, (tmp_path / "log").read_text()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_worker__killed_in_a_job__leaves_it_to_the_next(town, tmp_path, start_worker):
     jobs.defer("testing.queue_another", municipality_code=town)
     first = start_worker()
