@@ -130,11 +130,16 @@ class StatusCollector:
             journal.close()
         landed = totals.get(ItemState.LANDED, 0)
         refused = totals.get(ItemState.REJECTED, 0)
-        waiting = sum(totals.values()) - landed - refused
+        returned = totals.get(ItemState.RETURNED, 0)
+        waiting = sum(totals.values()) - landed - refused - returned
         state, label = self._label(f"gateway-{self._towns()[0]}")
         if state == OK and waiting:
             state, label = BUSY, "送信・確認中"
-        figures = [("反映まで済み", f"{landed}"), ("途中", f"{waiting}"), ("お断り", f"{refused}")]
+        figures = [
+            ("反映まで済み", f"{landed}"),
+            ("途中", f"{waiting}"),
+            ("差戻し・お断り", f"{returned + refused}"),
+        ]
         return Party("庁内", "連携APサーバ", state, label, figures), f"{landed + waiting} 束"
 
     def _restore(self, report: dict[str, Any]) -> tuple[Party, str]:
