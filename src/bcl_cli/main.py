@@ -11,6 +11,9 @@ import sys
 import click
 
 from bcl_cli.help import JapaneseGroup
+from bcl_contract.refusals import Refusal
+
+REFUSED = 3
 
 # Subcommand -> (module, attribute, one line of help). Modules are imported when they are called,
 # so that `bcl interface validate` starts without Django and without a database.
@@ -56,7 +59,15 @@ def bcl() -> None:
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    bcl.main(prog_name="bcl", standalone_mode=True)
+    try:
+        bcl.main(prog_name="bcl", standalone_mode=True)
+    except Exception as fault:
+        # Told by name: the commands without a database must not load a driver to say so.
+        if type(fault).__name__ != "OperationalError":
+            raise
+        text = Refusal("WORLD_NOT_RUNNING").text
+        click.echo(f"{text.code}: {text.text_ja}\n  対応: {text.how_ja}", err=True)
+        return REFUSED
     return 0
 
 

@@ -7,6 +7,7 @@ import os
 import click
 
 from bcl_cli.help import JapaneseGroup
+from bcl_cli.world import places
 
 
 @click.group(cls=JapaneseGroup)
@@ -15,9 +16,14 @@ def serve() -> None:
 
 
 def start_django(role: str) -> None:
-    """Load Django for one role; the variables are read once, by `bcl.config.env`."""
+    """Load Django for one role; the variables are read once, by `bcl.config.env`.
+
+    Without `BCL_STATE_DIR` the settings of this checkout's own world are taken, if there is one.
+    """
     import django
 
+    if "BCL_STATE_DIR" not in os.environ:
+        os.environ.update(places.Places.of().kept_environment())
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bcl.config.settings")
     os.environ["BCL_ROLE"] = role
     django.setup()

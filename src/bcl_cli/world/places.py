@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,19 @@ class Places:
     def logs(self) -> Path:
         """One log file a program."""
         return self.folder("logs")
+
+    def keep_environment(self, variables: Mapping[str, str]) -> None:
+        """Write down the world's settings (paths and ports, no secrets) for later commands."""
+        path = self.state / "environment.json"
+        path.write_text(json.dumps(dict(variables), indent=1), encoding="utf-8")
+
+    def kept_environment(self) -> dict[str, str]:
+        """The settings of a world that was built here; empty without one."""
+        path = self.state / "environment.json"
+        if not path.is_file():
+            return {}
+        kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
 
     def ports(self) -> dict[str, int]:
         """The world's ports, picked free the first time and kept."""

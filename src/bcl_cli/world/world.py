@@ -125,6 +125,7 @@ class World:
 
         self.cluster().ensure_running()
         os.environ.update(self.environment())
+        self.places.keep_environment(self.environment())
         migrate.run()
         self.load_django()
         from bcl_cli.world import registry
