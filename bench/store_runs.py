@@ -202,7 +202,8 @@ def _next_day(lines: list[bytes]) -> list[bytes]:
         if place in gone:
             continue
         after.append(line[:-12] + b'"23:59:59"\r\n' if place in changed else line)
-    for line in dice.sample(lines, count * _NEW_PER_MILLE // 1000):
+    # Newcomers come from the first copy of the town only, else two would be one person.
+    for line in dice.sample(lines[:_LARGEST_TOWN], count * _NEW_PER_MILLE // 1000):
         after.append(_renumbered(line, b"987"))
     dice.shuffle(after)
     return after
@@ -266,8 +267,9 @@ def lookup(words: list[str]) -> dict[str, Any]:
     Both ask one after another over the same connection, one transaction each question, warm.
     """
     _set_up()
-    from django.db import connection
+    from django.db import connection, transaction
 
+    from bcl.foundation import tenancy
     from bcl.resident_store import api as store
 
     count = int(words[0])
@@ -279,12 +281,13 @@ def lookup(words: list[str]) -> dict[str, Any]:
     times: dict[str, list[float]] = {"ours": [], "plain": []}
     for place, (number,) in enumerate(rows):
         began = time.perf_counter()
-        versions = store.find_person(TOWN, number, file_ids=["J01"])
-        values = store.read_records(TOWN, [each.id for each in versions])
+        with tenancy.scope(TOWN):
+            versions = store.find_person(TOWN, number, file_ids=["J01"])
+            values = store.read_records(TOWN, [each.id for each in versions])
         ours = time.perf_counter() - began
         assert all(row["addressee_number"] == number for row in values.values())
         began = time.perf_counter()
-        with connection.cursor() as db:
+        with transaction.atomic(), connection.cursor() as db:
             db.execute("SELECT * FROM plain_j01 WHERE addressee_number = %s", [number])
             found = db.fetchall()
         plain = time.perf_counter() - began

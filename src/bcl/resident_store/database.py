@@ -5,12 +5,21 @@ It is Django's own connection, so everything stands in the scope's transaction.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import psycopg
 from django.db import connection
 
 from bcl.foundation import tenancy
 
 ADVISORY_LOCK_CLASS = 0x42434C31  # "BCL1": one load at a time per municipality
+
+
+def town_scope(municipality_code: str) -> AbstractContextManager[object]:
+    """The open scope of this town as it is, or a new one: reads need no savepoint of their own."""
+    if tenancy.current() == municipality_code:
+        return nullcontext()
+    return tenancy.scope(municipality_code)
 
 
 def cursor() -> psycopg.Cursor:

@@ -8,6 +8,8 @@ version); the contents of a page never change.
 from __future__ import annotations
 
 import secrets
+import struct
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +27,7 @@ LATEST, URGENT = 1, 2
 """Flags of a slot: the register's latest row of its subject; came by the urgent lane."""
 _NONCE_BYTES = 12
 _LINE_END = b"\r\n"
+_KEY = struct.Struct(">q")
 SLOT_BYTES = 2 * DIGEST_BYTES + 3 * 8 + 1
 
 
@@ -99,6 +102,28 @@ def unpack_slots(packed: Sequence[bytes], rows: Sequence[int]) -> Slots:
             runs.append((count, []))
         runs[-1][1].append(each)
     return Slots.joined([_unpack_equal(each, count) for count, each in runs])
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """The index of one record; keys 0 = none."""
+
+    record_key: uuid.UUID
+    person_key: int
+    household_key: int
+    flags: int
+
+
+def one_slot(packed: bytes, rows: int, slot: int) -> SlotView:
+    """The index of one record of a page, without unpacking the others."""
+    if len(packed) != rows * SLOT_BYTES:
+        raise PageFault("the index of a page has a wrong size")
+    at = rows * DIGEST_BYTES + slot * DIGEST_BYTES
+    record = uuid.UUID(bytes=packed[at : at + DIGEST_BYTES])
+    at = rows * 2 * DIGEST_BYTES + slot * 8
+    (person,) = _KEY.unpack_from(packed, at)
+    (household,) = _KEY.unpack_from(packed, at + rows * 8)
+    return SlotView(record, person, household, packed[rows * (SLOT_BYTES - 1) + slot])
 
 
 def _unpack_equal(packed: Sequence[bytes], rows: int) -> Slots:

@@ -6,11 +6,18 @@ import uuid
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
-from bcl.foundation import tenancy
 from bcl.resident_store import database, page_reader, record_columns, seal_images, town_keys
 from bcl.resident_store.holds import record_uuid
 from bcl.resident_store.models import HeldHousehold, HeldPerson, Load
-from bcl.resident_store.pages import LATEST, PAGE_ROWS, Slots, live_slots, unpack_slots
+from bcl.resident_store.pages import (
+    LATEST,
+    PAGE_ROWS,
+    Slots,
+    SlotView,
+    live_slots,
+    one_slot,
+    unpack_slots,
+)
 from bcl.resident_store.rules import (
     MAIN,
     URGENT,
@@ -39,7 +46,7 @@ def applied_position(municipality_code: str) -> Position:
     `gaps` names sequences missing between applied ones, (lane, sequence); linkage applies in
     order, so there are none unless somebody stepped around it.
     """
-    with tenancy.scope(municipality_code):
+    with database.town_scope(municipality_code):
         loads = list(
             Load.objects.filter(municipality_code=municipality_code)
             .order_by("load_number")
@@ -73,7 +80,7 @@ def load_number_at(
     `sequence`: the state right after that sequence of the lane. `at`: the last load applied by
     then. Neither: the newest. A sequence that is not applied gives None.
     """
-    with tenancy.scope(municipality_code):
+    with database.town_scope(municipality_code):
         loads = Load.objects.filter(municipality_code=municipality_code)
         if sequence is not None:
             loads = loads.filter(lane=lane, sequence=sequence)
@@ -84,7 +91,7 @@ def load_number_at(
 
 def counts(municipality_code: str, load_number: int | None = None) -> dict[str, int]:
     """Live records by file id, and `residents`, after a load (the newest by default)."""
-    with tenancy.scope(municipality_code):
+    with database.town_scope(municipality_code):
         loads = Load.objects.filter(municipality_code=municipality_code)
         if load_number is not None:
             loads = loads.filter(load_number__lte=load_number)
@@ -123,12 +130,8 @@ def versions_of(
                 continue
         elif page[1] > as_of or (until is not None and until <= as_of):
             continue
-        found.append(_version(record_id, page[0], page[1], until, _slot(page[4], page[2], slot)))
+        found.append(_version(record_id, page[0], page[1], until, one_slot(page[4], page[2], slot)))
     return found
-
-
-def _slot(packed: bytes, rows: int, slot: int) -> Slots:
-    return unpack_slots([packed], [rows]).take(slice(slot, slot + 1))
 
 
 def _ended(record_ids: Collection[int], pages: dict[int, tuple]) -> dict[int, int]:
@@ -151,12 +154,12 @@ def _ended(record_ids: Collection[int], pages: dict[int, tuple]) -> dict[int, in
 
 
 def _version(
-    record_id: int, file_id: str, since: int, until: int | None, slot: Slots
+    record_id: int, file_id: str, since: int, until: int | None, slot: SlotView
 ) -> RecordVersion:
     return RecordVersion(
-        id=record_id, file_id=file_id, record_key=str(record_uuid(slot.records[0])),
-        since_load=since, until_load=until, latest=bool(slot.flags[0] & LATEST),
-        person_key=int(slot.persons[0]), household_key=int(slot.households[0]),
+        id=record_id, file_id=file_id, record_key=str(slot.record_key), since_load=since,
+        until_load=until, latest=bool(slot.flags & LATEST), person_key=slot.person_key,
+        household_key=slot.household_key,
     )
 
 
@@ -171,8 +174,8 @@ def find_by_search(
     (`seal_registration_number`, `block_id`, …). Names and kana are compared folded. The value
     itself never reaches the database.
     """
-    with tenancy.scope(municipality_code):
-        key = town_keys.blind_keys(municipality_code).search_key(kind, value)
+    with database.town_scope(municipality_code):
+        key = town_keys.search_keys(municipality_code).search_key(kind, value)
         return find_by_key(municipality_code, key, as_of=as_of, file_ids=file_ids)
 
 
@@ -181,7 +184,7 @@ def find_by_key(
     file_ids: Sequence[str] | None = None,
 ) -> list[RecordVersion]:
     """Records under a blind key, as feed entries carry them (`person_key`, `household_key`)."""
-    with tenancy.scope(municipality_code):
+    with database.town_scope(municipality_code):
         ids = find_record_ids(municipality_code, search_key, file_ids)
         return versions_of(municipality_code, ids, as_of=as_of, file_ids=file_ids)
 
@@ -216,7 +219,7 @@ def find_cert_link(
     given as it is when it is the only one: the caller sees `link_status` in its values.
     """
     value = record_columns.cert_link_value(issuer_key, serial_number)
-    with tenancy.scope(municipality_code):
+    with database.town_scope(municipality_code):
         versions = find_by_search(
             municipality_code, record_columns.CERT_LINK, value, as_of=as_of, file_ids=["J05"]
         )
@@ -249,7 +252,7 @@ def read_records(
     `columns` minimises: only those are given, and a name that a record's file does not have
     raises `UnknownColumn`. Ids of no record of this town are left out.
     """
-    with tenancy.scope(municipality_code):
+    with database.town_scope(municipality_code):
         rows = page_reader.read_values(municipality_code, record_ids)
     if columns is None:
         return rows
@@ -268,7 +271,7 @@ def columns_of_profile(file_id: str, profile: str, *, interface_version: str = "
 
 def read_seal_image(municipality_code: str, sha256: str) -> bytes | None:
     """A seal impression (PNG) by the SHA-256 that its S02 row names."""
-    with tenancy.scope(municipality_code):
+    with database.town_scope(municipality_code):
         return seal_images.read_image(municipality_code, sha256)
 
 
@@ -277,8 +280,8 @@ def read_seal_image(municipality_code: str, sha256: str) -> bytes | None:
 
 def is_household_held(municipality_code: str, household_number: str) -> bool:
     """Whether no member of the household may get a certificate now (D7)."""
-    with tenancy.scope(municipality_code):
-        key = town_keys.blind_keys(municipality_code).search_key(
+    with database.town_scope(municipality_code):
+        key = town_keys.search_keys(municipality_code).search_key(
             record_columns.HOUSEHOLD, household_number
         )
         return household_key_held(municipality_code, key)
@@ -286,7 +289,7 @@ def is_household_held(municipality_code: str, household_number: str) -> bool:
 
 def household_key_held(municipality_code: str, household_key: int) -> bool:
     """`is_household_held` by blind key."""
-    with tenancy.scope(municipality_code):
+    with database.town_scope(municipality_code):
         return any(
             model.objects.filter(
                 municipality_code=municipality_code, household_key=household_key, until_load=None
@@ -297,8 +300,8 @@ def household_key_held(municipality_code: str, household_key: int) -> bool:
 
 def is_person_held(municipality_code: str, addressee_number: str) -> bool:
     """Whether this person may get no certificate: a row error or an unknown code (D9)."""
-    with tenancy.scope(municipality_code):
-        key = town_keys.blind_keys(municipality_code).search_key(
+    with database.town_scope(municipality_code):
+        key = town_keys.search_keys(municipality_code).search_key(
             record_columns.PERSON, addressee_number
         )
         return person_key_held(municipality_code, key)
@@ -306,7 +309,7 @@ def is_person_held(municipality_code: str, addressee_number: str) -> bool:
 
 def person_key_held(municipality_code: str, person_key: int) -> bool:
     """`is_person_held` by blind key."""
-    with tenancy.scope(municipality_code):
+    with database.town_scope(municipality_code):
         return HeldPerson.objects.filter(
             municipality_code=municipality_code, person_key=person_key, until_load=None
         ).exists()
@@ -314,7 +317,7 @@ def person_key_held(municipality_code: str, person_key: int) -> bool:
 
 def held_counts(municipality_code: str) -> dict[str, int]:
     """How many households and persons are held now."""
-    with tenancy.scope(municipality_code):
+    with database.town_scope(municipality_code):
         rows = HeldPerson.objects.filter(municipality_code=municipality_code, until_load=None)
         households = HeldHousehold.objects.filter(
             municipality_code=municipality_code, until_load=None

@@ -16,7 +16,7 @@ from bcl.resident_store import database
 from bcl.resident_store.page_writer import WriterThreads
 
 _BLOCK_ENTRIES = 512
-_SEGMENT_ENTRIES = 2_000_000
+_SEGMENT_ENTRIES = 1_000_000
 _FEWEST_FOR_BLOCKS = 200_000
 _BLOCKS_AT_ONCE = 128
 _ROWS_AT_ONCE = 20_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from bcl.foundation import keys
 from bcl.foundation.keys import KeyPurpose
@@ -15,6 +16,19 @@ def blind_keys(municipality_code: str) -> BlindKeys:
         identity=keys.data_key(municipality_code, KeyPurpose.IDENTITY).secret,
         search=keys.data_key(municipality_code, KeyPurpose.SEARCH).secret,
     )
+
+
+def search_keys(municipality_code: str) -> BlindKeys:
+    """`blind_keys` for single searches: made once per pair of secrets, holds no value."""
+    return _kept(
+        keys.data_key(municipality_code, KeyPurpose.IDENTITY).secret,
+        keys.data_key(municipality_code, KeyPurpose.SEARCH).secret,
+    )
+
+
+@lru_cache(maxsize=32)
+def _kept(identity: bytes, search: bytes) -> BlindKeys:
+    return BlindKeys(identity=identity, search=search)
 
 
 def page_secrets(municipality_code: str) -> Callable[[int], bytes]:

@@ -144,3 +144,35 @@ def test_equal_records__have_different_ciphertext(town: str) -> None:
         db.execute("SELECT count(*), count(DISTINCT sealed), count(DISTINCT crc32)"
                    " FROM resident_store_page")
         assert db.fetchone() == (2, 2, 1)
+
+
+@pytest.mark.requirement("R-020")
+@pytest.mark.django_db(transaction=True)
+def test_load__whose_connection_is_killed__leaves_the_state_before_it(
+    town: str, superuser_connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bcl.resident_store import page_writer
+
+    sender = Sender(town)
+    rows = [resident(number, household=number) for number in range(1, 20_000)]
+    assert sender.send({"J01": rows[:50]}).landed
+    original, calls = page_writer._insert_pages, []
+
+    def killed(db, pages) -> None:
+        calls.append(len(pages))
+        original(db, pages)
+        if len(calls) == 1:
+            superuser_connection.execute(
+                "SELECT pg_terminate_backend(%s)", [db.connection.info.backend_pid]
+            )
+
+    monkeypatch.setattr(page_writer, "_insert_pages", killed)
+    with pytest.raises(Exception, match=r"terminat|closed|lost"):
+        sender.send({"J01": rows})
+    monkeypatch.undo()
+    connection.close()
+    assert calls
+    assert store.counts(town) == {"J01": 50, "residents": 50}
+    assert store.find_person(town, f"{60:015d}") == []
+    sender.sequences["main"] = 1
+    assert sender.send({"J01": rows}).summary.files[0].after == 19_999
