@@ -42,9 +42,9 @@ def wire() -> None:
 def worker() -> None:
     """裏方の仕事（受けた束の反映、配信、書き出し）を動かします。"""
     start_django("worker")
-    from bcl.foundation import jobs
+    from bcl.foundation import worker as working
 
-    jobs.run_worker()
+    working.run()
 
 
 @serve.command()

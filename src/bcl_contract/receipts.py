@@ -1,4 +1,4 @@
-"""Signed receipts of transmissions (受領証): what BCL says it holds, so that nobody need believe it.
+"""Signed receipts of transmissions (受領証): BCL's word, so that nobody need believe it.
 
 A receipt is a flat JSON object. BCL signs its canonical form with Ed25519; the gateway keeps
 receipt and signature and can show later that these very bytes had arrived (R-015).

@@ -263,10 +263,3 @@ def failed_count() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM procrastinate_jobs WHERE status = 'failed'")
         return int(cursor.fetchone()[0])
-
-
-def run_worker(*, queues: list[str] | None = None) -> None:
-    """Run jobs until SIGTERM or SIGINT; see `bcl.foundation.worker`."""
-    from bcl.foundation import worker
-
-    worker.run(queues=queues)

@@ -180,7 +180,7 @@ _WORKER = textwrap.dedent("""
     import sys, time, pathlib
     import django
     django.setup()
-    from bcl.foundation import jobs, tenancy
+    from bcl.foundation import jobs, worker, tenancy
     from django.db import connection, transaction
 
     marks = pathlib.Path(sys.argv[1])
@@ -207,7 +207,7 @@ _WORKER = textwrap.dedent("""
             time.sleep(600)
         (marks / "rescued").touch()
 
-    jobs.run_worker()
+    worker.run()
 """)
 
 

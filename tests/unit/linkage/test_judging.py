@@ -141,8 +141,10 @@ summary_strategy = st.builds(
     TransmissionSummary,
     lane=st.sampled_from(["main", "urgent"]),
     mode=st.sampled_from(["full", "differential"]),
-    as_of=st.datetimes(min_value=datetime(2026, 1, 1), max_value=datetime(2027, 1, 1)).map(
-        lambda naive: naive.replace(tzinfo=JST)
+    as_of=st.datetimes(
+        min_value=datetime(2026, 1, 1),  # noqa: DTZ001 - the zone comes below
+        max_value=datetime(2027, 1, 1),  # noqa: DTZ001
+        timezones=st.just(JST),
     ),
     files=st.lists(counts_strategy, max_size=4).map(tuple),
     fatal=st.integers(0, 2),
