@@ -51,7 +51,7 @@ class Line:
 
     # -- backup ----------------------------------------------------------------------------------
 
-    def make_the_town(self, residents: int) -> None:
+    def make_the_town(self, residents: int, *, with_tax: bool = True) -> None:
         """A synthetic town, and an official seal for its mayor."""
         from bcl.foundation import audit
         from bcl.issuance import api as issuance
@@ -63,6 +63,7 @@ class Line:
                 self.world.places.town(self.code, "core") / "town",
                 municipality_code=self.code,
                 residents=residents,
+                with_tax=with_tax,
                 # The day that is lived ends today: no data from the future.
                 start_on=clock.today() - timedelta(days=1),
                 issuer_key=issuer_key,
@@ -82,7 +83,7 @@ class Line:
     def send_everything(self) -> None:
         """The first full transmission: out of the town hall, into the resident store."""
         with self.walk.step("全件を書き出し、送り、中間DBへ反映") as step:
-            result = self._export("full")
+            result = self.export("full")
             self.wait_landed(1)
             step.count, step.result = f"{sum(result.rows.values()):,} 件", "全件が反映済み"
         with self.walk.step("証明発行へ必要な項目だけを配る") as step:
@@ -93,7 +94,7 @@ class Line:
         """A day of births, deaths, moves and notifications, sent as a differential transmission."""
         with self.walk.step("一日分の異動を送り、反映") as step:
             events = self._the_town().advance(1, at_least_one_of_each=True)
-            result = self._export("differential")
+            result = self.export("differential")
             self.wait_landed(2)
             self.wait_fed()
             rows = sum(result.rows.values())
@@ -265,7 +266,8 @@ class Line:
 
     # -- waiting and noting ----------------------------------------------------------------------
 
-    def _export(self, mode: str) -> ExportResult:
+    def export(self, mode: str) -> ExportResult:
+        """Have the core system write an export into the gateway's folder."""
         drop = gateway_config.drop_folder(self.world, self.code)
         result = self._the_town().export(drop, mode=mode)
         self._note_counts()
