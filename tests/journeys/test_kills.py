@@ -50,7 +50,7 @@ def test_kills__at_random_moments__lose_nothing_and_apply_nothing_twice(landed: 
         time.sleep(dice.uniform(0.0, 2.0))
         kill(landed, victim)
         connections.close_all()
-    sequence = _last_sequence(landed, exports=len(landed.town.exports()))
+    sequence = _last_sequence(landed)
     from bcl.linkage import api as linkage
     from bcl.resident_store import api as store
 
@@ -67,29 +67,34 @@ def test_kills__at_random_moments__lose_nothing_and_apply_nothing_twice(landed: 
     assert (status.backlog, status.rejected) == (0, 0), f"seed {SEED}"
     # Applied once each: as many loads as numbered transmissions, no more.
     assert store.applied_position(landed.code).load_number == status.landed, f"seed {SEED}"
-    journal = Journal(config.journal_file)
-    acknowledged = journal.items(ItemState.LANDED, lane="main")
-    journal.close()
-    assert sorted(item.sequence for item in acknowledged) == list(range(1, sequence + 1))
+    # The town hall hears of every one of them, too: no number is missing, none comes twice.
+    wait_until("受領証", 120, lambda: len(_numbers(landed, ItemState.LANDED)) >= sequence)
+    assert sorted(_numbers(landed, ItemState.LANDED)) == list(range(1, sequence + 1))
     landed.compare_everything()
 
 
-def _last_sequence(line: Line, *, exports: int) -> int:
-    """Wait until every export has been numbered, and give the newest number of the main lane."""
+def _numbers(line: Line, *states: ItemState) -> list[int]:
+    """Numbers of the main lane that the gateway gave to transmissions in these states."""
+    config = load_config(gateway_config.path(line.world, line.code))
+    journal = Journal(config.journal_file)
+    try:
+        return [item.sequence for item in journal.items(*states, lane="main") if item.sequence]
+    finally:
+        journal.close()
+
+
+def _last_sequence(line: Line) -> int:
+    """Wait until every export has been taken and numbered; give the newest number."""
     config = load_config(gateway_config.path(line.world, line.code))
 
-    def numbers() -> list[int]:
+    def all_numbered() -> bool:
+        line.world.supervisor.restart_the_fallen()
         journal = Journal(config.journal_file)
         try:
-            return [item.sequence for item in journal.items(lane="main") if item.sequence]
+            unnumbered = journal.items(ItemState.FOUND, ItemState.COLLECTED, ItemState.CHECKED)
         finally:
             journal.close()
+        return not unnumbered and not any(path.is_dir() for path in config.drop_dir.iterdir())
 
-    def all_taken() -> bool:
-        line.world.supervisor.restart_the_fallen()
-        return not any(path.is_dir() for path in config.drop_dir.iterdir())
-
-    wait_until("受け取り", 120, all_taken)
-    wait_until("採番", 120, lambda: bool(numbers()))
-    time.sleep(3)
-    return max(numbers())
+    wait_until("採番", 120, all_numbered)
+    return max(_numbers(line))
