@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from bcl_cli.help import JapaneseCommand
+from bcl_gateway.japanese_help import JapaneseCommand
 
 FOLDER = Path(__file__).resolve().parents[2] / "bench"
 # Name -> rows when none are asked for: what `make bench` can afford on two cores.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bcl_cli.help import JapaneseGroup
+from bcl_gateway.japanese_help import JapaneseGroup
 
 if TYPE_CHECKING:
     from bcl_sim.core_system.town import Town

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from bcl_cli.help import JapaneseGroup
+from bcl_gateway.japanese_help import JapaneseGroup
 
 REFUSED = 3
 _SEVERITY_TEXTS = {

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bcl_cli.help import JapaneseGroup
 from bcl_contract import clock
 from bcl_contract.clock import JST
 from bcl_contract.delivery_center import Scope
 from bcl_contract.refusals import Refusal
+from bcl_gateway.japanese_help import JapaneseGroup
 from bcl_sim.jpki.authority import Authority, AuthorityError
 from bcl_sim.jpki.card import SoftwareCard
 from bcl_sim.jpki.card_list import find_listed_card, issue_listed_card
@@ -141,7 +141,7 @@ def card_command(municipality: str, addressee: str, pin: str, out: Path) -> None
     places = _places()
     try:
         listed = find_listed_card(
-            places.town(municipality, "core") / "cards.jsonl", addressee_number=addressee
+            places.town(municipality, "core") / "town" / "cards.jsonl", addressee_number=addressee
         )
         authority = Authority(places.state / "jpki")
         issue_listed_card(authority, listed, out, pin=pin, at=clock.now())

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bcl_cli.help import JapaneseGroup
 from bcl_cli.staff_acts import (
     Refused,
     municipality_option,
@@ -17,6 +16,7 @@ from bcl_cli.staff_acts import (
     staff_options,
     start,
 )
+from bcl_gateway.japanese_help import JapaneseGroup
 
 if TYPE_CHECKING:
     from bcl.linkage.api import IntakeStatus

@@ -10,8 +10,8 @@ import sys
 
 import click
 
-from bcl_cli.help import JapaneseGroup
 from bcl_contract.refusals import Refusal
+from bcl_gateway.japanese_help import JapaneseGroup, run_command_line
 
 REFUSED = 3
 
@@ -60,7 +60,7 @@ def bcl() -> None:
 def main() -> int:
     """Run the command line and return its exit code."""
     try:
-        bcl.main(prog_name="bcl", standalone_mode=True)
+        return run_command_line(bcl, prog_name="bcl")
     except Exception as fault:
         # Told by name: the commands without a database must not load a driver to say so.
         if type(fault).__name__ != "OperationalError":
@@ -68,7 +68,6 @@ def main() -> int:
         text = Refusal("WORLD_NOT_RUNNING").text
         click.echo(f"{text.code}: {text.text_ja}\n  対応: {text.how_ja}", err=True)
         return REFUSED
-    return 0
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from bcl_cli.help import JapaneseCommand
 from bcl_cli.staff_acts import Refused, municipality_option, start
+from bcl_gateway.japanese_help import JapaneseCommand
 
 if TYPE_CHECKING:
     from bcl.resident_store.api import Differences, FileDifferences

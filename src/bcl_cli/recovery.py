@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from bcl_cli.help import JapaneseGroup
 from bcl_cli.staff_acts import Refused, municipality_option, or_refuse, sign, staff_options, start
+from bcl_gateway.japanese_help import JapaneseGroup
 
 STATES = {
     "REQUESTED": "承認待ち",

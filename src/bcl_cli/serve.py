@@ -6,8 +6,8 @@ import os
 
 import click
 
-from bcl_cli.help import JapaneseGroup
 from bcl_cli.world import places
+from bcl_gateway.japanese_help import JapaneseGroup
 
 
 @click.group(cls=JapaneseGroup)

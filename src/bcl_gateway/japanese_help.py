@@ -50,3 +50,45 @@ class JapaneseGroup(JapaneseHelp, click.Group):
         if rows:
             with formatter.section("コマンド"):
                 formatter.write_dl(rows)
+
+
+def run_command_line(command: click.Command, *, prog_name: str) -> int:
+    """Run a command line and return its exit code; a wrong use is told in Japanese (exit 2)."""
+    try:
+        result = command.main(prog_name=prog_name, standalone_mode=False)
+    except click.UsageError as error:
+        click.echo(describe(error), err=True)
+        return error.exit_code
+    except click.Abort:
+        click.echo("中止しました。", err=True)
+        return 1
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def describe(error: click.UsageError) -> str:
+    """What is wrong with the way a command was called, and where its help is."""
+    path = error.ctx.command_path if error.ctx is not None else ""
+    help_text = f"説明は「{path} --help」で表示します。" if path else ""
+    return "\n".join(filter(None, [_sentence(error), help_text]))
+
+
+def _sentence(error: click.UsageError) -> str:
+    if isinstance(error, click.NoSuchOption):
+        return f"{error.option_name} という指定はありません。"
+    if isinstance(error, click.MissingParameter):
+        return f"{_name(error)} を指定してください。"
+    if any("぀" <= sign <= "ヿ" for sign in error.message):  # our own words
+        return error.message
+    if isinstance(error, click.BadParameter):
+        return f"{_name(error)} の値が正しくありません。"
+    return "そのような命令はないか、引数が正しくありません。"
+
+
+def _name(error: click.BadParameter) -> str:
+    if error.param is None:
+        return "引数"
+    names = error.param.opts if isinstance(error.param, click.Option) else []
+    return names[0] if names else (error.param.human_readable_name or "引数")

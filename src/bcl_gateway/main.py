@@ -17,7 +17,7 @@ from bcl_contract.refusals import Refusal
 from bcl_gateway.api import Gateway, Round
 from bcl_gateway.collect import Collected
 from bcl_gateway.config import ConfigFault, GatewayConfig, load_config
-from bcl_gateway.japanese_help import JapaneseGroup
+from bcl_gateway.japanese_help import JapaneseGroup, run_command_line
 from bcl_gateway.journal import Item
 from bcl_gateway.progress import progress_display
 from bcl_gateway.states import STATE_TEXTS, ItemState
@@ -300,8 +300,7 @@ def _print_json(content: Any) -> None:
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    gateway.main(prog_name="bcl-gateway", standalone_mode=True)
-    return 0
+    return run_command_line(gateway, prog_name="bcl-gateway")
 
 
 if __name__ == "__main__":

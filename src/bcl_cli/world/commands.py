@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import click
 
-from bcl_cli.help import JapaneseGroup
 from bcl_cli.world.places import DEFAULT_TOWNS, Places
 from bcl_cli.world.processes import ProgramFault, is_alive, stop_written_down, written_down
 from bcl_contract import clock
+from bcl_gateway.japanese_help import JapaneseGroup
 
 _NAME = click.option("--name", help="世界の名前（省略時はこのソースの場所から決める）")
 
@@ -46,6 +46,7 @@ def up(name: str | None, towns: tuple[str, ...]) -> None:
     """世界を起動し、Ctrl-C まで動かします。データは残ります。"""
     from bcl_cli.world.world import World
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with by_day():
         made = World(Places.of(name), towns=towns)
         try:
@@ -89,6 +90,7 @@ def status(name: str | None) -> None:
         click.echo("動いているものはありません。")
         sys.exit(3)
     click.echo(f"全体のページ: http://127.0.0.1:{places.ports()['page']}/")
+    click.echo(f"保存場所: {places.state}")
 
 
 @world.command()

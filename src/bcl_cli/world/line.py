@@ -10,7 +10,6 @@ from typing import Any
 
 from bcl_cli.world import gateway_config
 from bcl_cli.world.registry import (
-    INVENTED_TOWNS,
     RECEIVER,
     receiver_key_path,
     staff_key_path,
@@ -52,9 +51,7 @@ class Line:
     # -- backup ----------------------------------------------------------------------------------
 
     def make_the_town(self, residents: int, *, with_tax: bool = True) -> None:
-        """A synthetic town, and an official seal for its mayor."""
-        from bcl.foundation import audit
-        from bcl.issuance import api as issuance
+        """A synthetic town with the cards that this world's JPKI can issue."""
         from bcl_contract.jpki import issuer_key_of
 
         with self.walk.step("架空の町を作る") as step:
@@ -71,14 +68,6 @@ class Line:
             counts = self.town.counts()
             step.count, step.result = f"{counts['住民']:,} 人", f"{counts['世帯']:,} 世帯"
         self._note_counts()
-        issuance.register_official_seal(
-            municipality_code=self.code,
-            image_png=issuance.draw_demo_seal(INVENTED_TOWNS[self.code].head_title_ja),
-            side_mm=20.0,
-            valid_from_on=clock.today().replace(month=1, day=1),
-            by=audit.SYSTEM,
-            at=clock.now(),
-        )
 
     def send_everything(self) -> None:
         """The first full transmission: out of the town hall, into the resident store."""

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bcl_cli.world.places import Places
+from bcl_contract import clock
 from bcl_sim.pki import WorldPki, private_pem, write_private
 
 STAFF = ("staff-a", "staff-b")
@@ -50,6 +51,8 @@ def receiver_key_path(places: Places, municipality_code: str) -> Path:
 
 def register(places: Places, pki: WorldPki) -> None:
     """Register every party of the world with the cloud."""
+    from bcl.foundation import audit
+    from bcl.issuance import api as issuance
     from bcl.municipalities import api as municipalities
 
     for code in pki.municipalities:
@@ -67,6 +70,14 @@ def register(places: Places, pki: WorldPki) -> None:
             key = _own_key(staff_key_path(places, code, staff_id))
             municipalities.register_staff(code, staff_id, key.public_key())
         municipalities.register_recovery_receiver(code, RECEIVER, _own_receiver(places, code))
+        issuance.register_official_seal(
+            municipality_code=code,
+            image_png=issuance.draw_demo_seal(town.head_title_ja),
+            side_mm=20.0,
+            valid_from_on=clock.today().replace(month=1, day=1),
+            by=audit.SYSTEM,
+            at=clock.now(),
+        )
     municipalities.register_delivery_center(
         "center-1", pki.center_client.cert_path.read_bytes(), pki.center_signing.public()
     )

@@ -1,0 +1,51 @@
+"""Wrong uses of the command line: exit code 2 and a Japanese sentence, never a traceback (D26)."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from bcl_cli.main import bcl
+from bcl_gateway.japanese_help import run_command_line
+from bcl_gateway.main import gateway
+
+
+@pytest.mark.requirement("R-266")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "命令"),
+        (["core", "generate", "--foo"], "--foo という指定はありません"),
+        (["core", "generate"], "--state を指定してください"),
+        (["core", "generate", "--state", "x", "--residents", "many"], "--residents の値"),
+        (["kiosk", "issue", "--card", "/nowhere"], "--card の値"),
+    ],
+)
+def test_bcl__wrong_use__says_so_in_japanese(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bcl", *arguments])
+    assert run_command_line(bcl, prog_name="bcl") == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert not re.search(r"Error|Usage|Invalid|Try", shown)
+
+
+def test_gateway__wrong_use__says_so_in_japanese(
+    capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bcl-gateway", "nonsense"])
+    assert run_command_line(gateway, prog_name="bcl-gateway") == 2
+    assert "説明は" in capsys.readouterr().err
+
+
+def test_help__every_command__is_japanese(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    import click
+
+    for name in bcl.list_commands(click.Context(bcl)):
+        monkeypatch.setattr("sys.argv", ["bcl", name, "--help"])
+        assert run_command_line(bcl, prog_name="bcl") == 0
+        shown = capsys.readouterr().out
+        assert "使い方" in shown
+        assert not re.search(r"Usage|Options:|Commands:|Show this message", shown)
