@@ -96,7 +96,7 @@ class OpenSsl:
     SET_TAG = 0x11  # EVP_CTRL_AEAD_SET_TAG
 
     def __init__(self) -> None:
-        self.library = self._load()
+        self.crypto = self._load()
         for name in (
             "EVP_CIPHER_CTX_new",
             "EVP_chacha20_poly1305",
@@ -104,8 +104,8 @@ class OpenSsl:
             "EVP_PKEY_new_raw_public_key",
             "EVP_PKEY_CTX_new",
         ):
-            getattr(self.library, name).restype = ctypes.c_void_p
-        self.cipher = ctypes.c_void_p(self.library.EVP_chacha20_poly1305())
+            getattr(self.crypto, name).restype = ctypes.c_void_p
+        self.cipher = ctypes.c_void_p(self.crypto.EVP_chacha20_poly1305())
 
     def _load(self) -> ctypes.CDLL:
         beside = os.path.join(sys.base_prefix, "DLLs")
@@ -124,15 +124,15 @@ class OpenSsl:
         """The X25519 public key of a private one, 32 bytes."""
         key = self._key("EVP_PKEY_new_raw_private_key", private)
         out, size = ctypes.create_string_buffer(32), ctypes.c_size_t(32)
-        fine = self.library.EVP_PKEY_get_raw_public_key(key, out, ctypes.byref(size)) == 1
-        self.library.EVP_PKEY_free(key)
+        fine = self.crypto.EVP_PKEY_get_raw_public_key(key, out, ctypes.byref(size)) == 1
+        self.crypto.EVP_PKEY_free(key)
         if not fine:
             raise Unreadable("鍵ファイルの鍵が使えません。")
         return out.raw
 
     def exchange(self, private: bytes, peer: bytes) -> bytes | None:
         """X25519 key agreement, 32 bytes; None for a share that gives no secret."""
-        library = self.library
+        library = self.crypto
         own = self._key("EVP_PKEY_new_raw_private_key", private)
         other = self._key("EVP_PKEY_new_raw_public_key", peer)
         context = ctypes.c_void_p(library.EVP_PKEY_CTX_new(own, None))
@@ -148,12 +148,12 @@ class OpenSsl:
         return out.raw if fine else None
 
     def _key(self, maker: str, raw: bytes) -> ctypes.c_void_p:
-        make = getattr(self.library, maker)
+        make = getattr(self.crypto, maker)
         return ctypes.c_void_p(make(self.X25519, None, raw, ctypes.c_size_t(len(raw))))
 
     def open(self, key: bytes, nonce: bytes, sealed: bytes) -> bytes | None:
         """ChaCha20-Poly1305: clear bytes, or None if the tag does not fit."""
-        library = self.library
+        library = self.crypto
         context = ctypes.c_void_p(library.EVP_CIPHER_CTX_new())
         try:
             body, tag = sealed[:-TAG], sealed[-TAG:]
