@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "world": ("bcl_cli.world.commands", "world", "全体（世界）を起動・停止・確認する"),
     "core": ("bcl_cli.core", "core", "住民情報システムの模擬（町を作る・日を進める・書き出す）"),
     "interface": ("bcl_cli.interface", "interface", "連携インタフェースの検査と仕様の出力"),
+    "register": ("bcl_cli.register", "register", "団体・連携装置・職員・受領者を登録する"),
     "linkage": ("bcl_cli.linkage", "linkage", "連携の受付状況を見る・保留を扱う"),
     "reconcile": ("bcl_cli.reconcile", "reconcile", "住民情報システムと中間DBを照合する"),
     "recovery": ("bcl_cli.recovery", "recovery", "リカバリデータの申請・承認・書き出し・確認"),
