@@ -219,3 +219,45 @@ class ReceiptKey(models.Model):
 
     def __str__(self) -> str:
         return f"receipt key {self.key_id}"
+
+
+class TransferKey(models.Model):
+    """The age key packages of one municipality are encrypted to when an external tool carries
+    them (R-014); the private half is sealed. Earlier keys stay usable for what is on its way."""
+
+    municipality_code = TenantField()
+    key_id = models.CharField(max_length=64)
+    recipient = models.CharField(max_length=80)
+    sealed_identity = models.BinaryField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "外部転送の受取鍵"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["municipality_code", "key_id"], name="linkage_transfer_key_id_unique"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"transfer key {self.key_id}"
+
+
+class FolderDelivery(models.Model):
+    """A transmission that came through a drop folder: what has been answered into the folder.
+
+    `answered` is a digest over the last answer's facts; `is_closed` when it was the final one.
+    """
+
+    municipality_code = TenantField()
+    transmission = models.OneToOneField(
+        Transmission, on_delete=models.CASCADE, related_name="folder_delivery"
+    )
+    answered = models.CharField(max_length=64, blank=True, default="")
+    is_closed = models.BooleanField(default=False)
+
+    class Meta:
+        verbose_name = "外部転送による受領"
+
+    def __str__(self) -> str:
+        return f"folder delivery of {self.transmission_id}"
