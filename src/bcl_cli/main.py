@@ -15,6 +15,9 @@ from bcl_gateway.japanese_help import JapaneseGroup, run_command_line
 
 REFUSED = 3
 
+# Faults whose text is one Japanese sentence for the operator -> exit code.
+ENDS_WITH_ITS_SENTENCE = {"SettingsError": 2, "PostgresError": 1}
+
 # Subcommand -> (module, attribute, one line of help). Modules are imported when they are called,
 # so that `bcl interface validate` starts without Django and without a database.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -64,6 +67,9 @@ def main() -> int:
         return run_command_line(bcl, prog_name="bcl")
     except Exception as fault:
         # Told by name: the commands without a database must not load a driver to say so.
+        if type(fault).__name__ in ENDS_WITH_ITS_SENTENCE:
+            click.echo(str(fault), err=True)
+            return ENDS_WITH_ITS_SENTENCE[type(fault).__name__]
         if type(fault).__name__ != "OperationalError":
             raise
         text = Refusal("WORLD_NOT_RUNNING").text

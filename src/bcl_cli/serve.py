@@ -7,6 +7,7 @@ import os
 import click
 
 from bcl_cli.world import places
+from bcl_contract.refusals import Refusal
 from bcl_gateway.japanese_help import JapaneseGroup
 
 
@@ -30,6 +31,14 @@ def start_django(role: str) -> None:
 
 
 @serve.command()
+def database() -> None:
+    """BCL 自身のデータベースを起動し、表を最新にして、止められるまで動かし続けます。"""
+    from bcl.config import serve_database
+
+    serve_database.run(click.echo)
+
+
+@serve.command()
 def wire() -> None:
     """機械の入口（連携と証明発行。相互TLS）を動かします。"""
     start_django("wire")
@@ -50,7 +59,14 @@ def worker() -> None:
 @serve.command()
 def migrate() -> None:
     """データベースの表を最新にします（持ち主の役割で行います）。"""
+    from bcl.config import database, env
     from bcl.foundation import migrate as migrating
+    from bcl_cli.staff_acts import Refused
 
+    settings = env.read()
+    if not settings.uses_external_cluster:
+        # Ours must be up already; without this look the owner's process would only say "no socket".
+        if database.embedded_cluster(settings).status() != "running":
+            raise Refused(Refusal("WORLD_NOT_RUNNING"))
     migrating.run()
     click.echo("データベースの表を最新にしました。")

@@ -12,11 +12,18 @@ from bcl.foundation.postgres import EmbeddedCluster
 _ABSENT_CLUSTER = {"HOST": "/nonexistent/bcl-world-is-not-up", "NAME": "bcl", "USER": "bcl_app"}
 
 
+def embedded_cluster(settings: Settings) -> EmbeddedCluster:
+    """Our own cluster as `settings` want it; whether it runs is another question."""
+    return EmbeddedCluster(
+        settings.postgres_dir, tuning=settings.cluster, bin_dir=settings.postgres_bin_dir
+    )
+
+
 def database_url(settings: Settings) -> str | None:
     """Connection URL for the role of this process; None while our cluster doesn't exist yet."""
     if settings.uses_external_cluster:
         return settings.external_urls.get(settings.database_role)
-    info = EmbeddedCluster(settings.postgres_dir).connection_info()
+    info = embedded_cluster(settings).connection_info()
     return None if info is None else info.urls[settings.database_role]
 
 

@@ -16,6 +16,8 @@ from typing import Literal
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from bcl.foundation.postgres_settings import Tuning
+
 Environment = Literal["demo", "test", "production"]
 ProcessRole = Literal["wire", "worker", "command"]
 DatabaseRole = Literal["app", "owner", "agency"]
@@ -26,16 +28,6 @@ _MEBIBYTE = 1024 * 1024
 
 class SettingsError(Exception):
     """A setting is missing or wrong. The text is one Japanese sentence for the operator."""
-
-
-@dataclass(frozen=True)
-class ClusterSizes:
-    """Memory and log sizes of the embedded database, for 2 cores and 24 GiB by default."""
-
-    shared_buffers_mb: int = 768
-    max_wal_size_mb: int = 4096
-    maintenance_work_mem_mb: int = 256
-    max_connections: int = 80
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,7 @@ class Settings:
     log_level: str = "INFO"
     external_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
     postgres_bin_dir: Path | None = None
-    cluster: ClusterSizes = ClusterSizes()
+    cluster: Tuning = field(default_factory=Tuning)
     wire: WireServer = WireServer()
     health: HealthServer = HealthServer()
     worker: Worker = Worker()
@@ -199,9 +191,9 @@ def _external_urls(env: _Reader) -> dict[str, str]:
     return urls
 
 
-def _cluster_sizes(env: _Reader) -> ClusterSizes:
-    plain = ClusterSizes()
-    return ClusterSizes(
+def _cluster_sizes(env: _Reader) -> Tuning:
+    plain = Tuning()
+    return Tuning(
         shared_buffers_mb=env.integer("BCL_SHARED_BUFFERS_MB", plain.shared_buffers_mb, low=16),
         max_wal_size_mb=env.integer("BCL_MAX_WAL_SIZE_MB", plain.max_wal_size_mb, low=64),
         maintenance_work_mem_mb=env.integer(
