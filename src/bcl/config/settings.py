@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "procrastinate.contrib.django",
     "bcl.foundation",
     "bcl.municipalities",
+    "bcl.accounts",
     "bcl.availability",
     "bcl.resident_store",
     "bcl.linkage",
@@ -34,6 +35,9 @@ MIDDLEWARE = [
 ]
 
 DATABASES = {"default": database_settings(BCL)}
+# Staff passwords (`bcl.accounts`); nothing else is hashed with these.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 TIME_ZONE = "Asia/Tokyo"

@@ -1,0 +1,1 @@
+"""Acts on staff accounts, by subject."""

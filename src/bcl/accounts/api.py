@@ -1,0 +1,83 @@
+"""Staff accounts: who sits at a terminal, and what that person may do.
+
+from bcl.accounts import api as accounts
+terminal = accounts.find_terminal_by_cert(request.client_certificate_der)
+principal = accounts.find_session(terminal, cookie, clock.now())     # Principal | Refusal
+"linkage.release" in principal.permissions
+"""
+
+from bcl.accounts.actions.administration import (
+    Invitation,
+    close_account,
+    create_account,
+    found_administrator,
+    lock_account,
+    lock_dormant_accounts,
+    reset_account,
+    review_account,
+    set_roles,
+    unlock_account,
+)
+from bcl.accounts.actions.enrolment import (
+    begin_enrolment,
+    choose_password,
+    confirm_totp,
+    offer_totp,
+    totp_uri,
+)
+from bcl.accounts.actions.sign_in import (
+    SignedIn,
+    confirm_code,
+    keep_session,
+    sign_in,
+    sign_out,
+)
+from bcl.accounts.actions.terminals import register_terminal, revoke_terminal
+from bcl.accounts.queries import (
+    Account,
+    Principal,
+    Terminal,
+    find_account,
+    find_session,
+    find_terminal_by_cert,
+    list_accounts,
+    list_terminals,
+)
+from bcl.accounts.rules import AGENCY_CODE, ROLE_NAMES_JA, Role, TerminalClass
+
+__all__ = [
+    "AGENCY_CODE",
+    "ROLE_NAMES_JA",
+    "Account",
+    "Invitation",
+    "Principal",
+    "Role",
+    "SignedIn",
+    "Terminal",
+    "TerminalClass",
+    "begin_enrolment",
+    "choose_password",
+    "close_account",
+    "confirm_code",
+    "confirm_totp",
+    "create_account",
+    "find_account",
+    "find_session",
+    "find_terminal_by_cert",
+    "found_administrator",
+    "keep_session",
+    "list_accounts",
+    "list_terminals",
+    "lock_account",
+    "lock_dormant_accounts",
+    "offer_totp",
+    "register_terminal",
+    "reset_account",
+    "review_account",
+    "revoke_terminal",
+    "set_roles",
+    "sign_in",
+    "sign_out",
+    "totp_uri",
+    "unlock_account",
+]

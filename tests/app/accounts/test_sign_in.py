@@ -1,0 +1,308 @@
+"""Staff accounts on the real database: enrolment, two factors, sessions, administration."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
+from django.db import DatabaseError, connection, transaction
+
+from bcl.accounts import api as accounts
+from bcl.accounts.models import StaffAccount, StaffSession
+from bcl.foundation import audit, clock, tenancy
+from bcl.foundation.models import AuditEntry
+from bcl_contract.refusals import Refusal
+from bcl_sim.pki import make_world_pki
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=clock.JST)
+UNIX = NOON.timestamp()
+PASSWORD = "山の端にいさよふ月を待つ"
+OPERATOR = audit.Actor("system", "operator")
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    return make_world_pki(tmp_path_factory.mktemp("pki"), ["999997", "999989"], clock.now())
+
+
+def terminal_of(pki, code: str, number: str = "t-1") -> accounts.Terminal:
+    # Any registered certificate will do: which authority signs it is the TLS server's business.
+    source = pki.gateway(code) if number == "t-1" else pki.center_client
+    made = accounts.register_terminal(
+        owner_code=code,
+        terminal_id=f"{number}-{code}",
+        name_ja="窓口の端末",
+        terminal_class=accounts.TerminalClass.LGWAN,
+        cert_pem=source.cert_path.read_bytes(),
+        by=OPERATOR,
+        at=NOON,
+    )
+    assert isinstance(made, accounts.Terminal)
+    return made
+
+
+@dataclass
+class Person:
+    """An enrolled member of staff and the app in the person's pocket."""
+
+    login_name: str
+    secret: str
+    whole: accounts.SignedIn
+
+    def code(self, unix_time: float) -> str:
+        return TOTP(base64.b32decode(self.secret), 6, SHA1(), 30).generate(int(unix_time)).decode()
+
+
+def enrol(terminal: accounts.Terminal, invitation: accounts.Invitation, at=NOON) -> Person:
+    begun = accounts.begin_enrolment(
+        terminal, invitation.login_name, invitation.enrolment_code, at=at
+    )
+    assert isinstance(begun, accounts.SignedIn), begun
+    assert begun.principal.permissions == frozenset()
+    assert accounts.choose_password(begun.principal, PASSWORD, at=at) is None
+    secret = accounts.offer_totp(begun.principal)
+    assert secret in accounts.totp_uri(begun.principal, secret)
+    person = Person(invitation.login_name, secret, begun)
+    unix = at.timestamp()
+    whole = accounts.confirm_totp(terminal, begun, person.code(unix), unix_time=unix, at=at)
+    assert isinstance(whole, accounts.SignedIn), whole
+    return Person(invitation.login_name, secret, whole)
+
+
+@pytest.fixture
+def terminal(town, pki) -> accounts.Terminal:
+    return terminal_of(pki, town)
+
+
+@pytest.fixture
+def admin(town, terminal) -> Person:
+    invited = accounts.found_administrator(town, "admin-1", "見本　一郎", by=OPERATOR, at=NOON)
+    return enrol(terminal, invited)
+
+
+@pytest.fixture
+def clerk(admin, terminal) -> Person:
+    invited = accounts.create_account(
+        admin.whole.principal,
+        login_name="clerk-1",
+        name_ja="見本　花子",
+        roles=[accounts.Role.TOWN_CLERK],
+        at=NOON,
+    )
+    return enrol(terminal, invited)
+
+
+def half(terminal, person, at=NOON, password=PASSWORD):
+    return accounts.sign_in(terminal, person.login_name, password, at=at)
+
+
+def whole(terminal, person, at, code=None):
+    begun = half(terminal, person, at)
+    assert isinstance(begun, accounts.SignedIn), begun
+    unix = at.timestamp()
+    return accounts.confirm_code(
+        terminal, begun.token, code or person.code(unix), unix_time=unix, at=at
+    )
+
+
+@pytest.mark.requirement("R-058")
+def test_sign_in__both_factors__gives_the_roles_rights_and_a_new_cookie(terminal, clerk) -> None:
+    later = NOON + timedelta(hours=1)
+    begun = half(terminal, clerk, later)
+    assert begun.principal.permissions == frozenset()
+    unix = later.timestamp()
+    done = accounts.confirm_code(terminal, begun.token, clerk.code(unix), unix_time=unix, at=later)
+    assert "residents.view" in done.principal.permissions
+    assert "accounts.manage" not in done.principal.permissions
+    assert done.token != begun.token
+    old = accounts.find_session(terminal, begun.token, later)
+    assert isinstance(old, Refusal) and old.code == "SESSION_UNKNOWN"
+    assert accounts.find_session(terminal, done.token, later).login_name == "clerk-1"
+
+
+def test_sign_in__a_code__is_good_once(terminal, clerk) -> None:
+    later = NOON + timedelta(hours=1)
+    code = clerk.code(later.timestamp())
+    assert isinstance(whole(terminal, clerk, later, code), accounts.SignedIn)
+    again = whole(terminal, clerk, later, code)
+    assert isinstance(again, Refusal) and again.code == "SIGN_IN_CODE_WRONG"
+    # the one before it neither: time only goes forward
+    before = whole(terminal, clerk, later, clerk.code(later.timestamp() - 30))
+    assert isinstance(before, Refusal)
+
+
+def test_sign_in__unknown_and_wrong__look_the_same(terminal, clerk) -> None:
+    wrong = half(terminal, clerk, password="wrong wrong wrong")
+    unknown = accounts.sign_in(terminal, "nobody", PASSWORD, at=NOON)
+    assert wrong == unknown == Refusal("SIGN_IN_FAILED")
+
+
+@pytest.mark.requirement("R-061")
+def test_sign_in__too_many_at_one_terminal__another_terminal_still_works(
+    town, pki, terminal, clerk
+) -> None:
+    for _ in range(5):
+        assert half(terminal, clerk, password="guess guess guess").code == "SIGN_IN_FAILED"
+    assert half(terminal, clerk).code == "SIGN_IN_TOO_MANY"
+    elsewhere = terminal_of(pki, town, "t-2")
+    assert isinstance(half(elsewhere, clerk), accounts.SignedIn)
+    later = NOON + timedelta(minutes=16)
+    assert isinstance(half(terminal, clerk, later), accounts.SignedIn)
+
+
+def test_sign_in__codes_guessed_all_day__the_account_is_stopped(terminal, clerk) -> None:
+    at = NOON
+    for _ in range(10):
+        at += timedelta(minutes=16)
+        assert whole(terminal, clerk, at, "000000").code == "SIGN_IN_CODE_WRONG"
+    at += timedelta(minutes=16)
+    right = whole(terminal, clerk, at)
+    assert isinstance(right, Refusal) and right.code == "ACCOUNT_LOCKED"
+
+
+@pytest.mark.requirement("R-061")
+def test_session__at_another_terminal_or_too_late__is_worth_nothing(
+    town, pki, terminal, clerk
+) -> None:
+    token = clerk.whole.token
+    assert not isinstance(accounts.find_session(terminal, token, NOON), Refusal)
+    elsewhere = terminal_of(pki, town, "t-2")
+    assert accounts.find_session(elsewhere, token, NOON).code == "SESSION_UNKNOWN"
+    idle = NOON + timedelta(minutes=15)
+    assert accounts.find_session(terminal, token, idle).code == "SESSION_IDLE"
+    at = NOON
+    while at < NOON + timedelta(hours=10):
+        principal = accounts.find_session(terminal, token, at)
+        assert not isinstance(principal, Refusal)
+        accounts.keep_session(principal, at=at)
+        at += timedelta(minutes=10)
+    assert accounts.find_session(terminal, token, at).code == "SESSION_TOO_OLD"
+
+
+def test_session__signed_out__is_over(terminal, clerk) -> None:
+    accounts.sign_out(clerk.whole.principal, at=NOON)
+    assert accounts.find_session(terminal, clerk.whole.token, NOON).code == "SESSION_UNKNOWN"
+
+
+@pytest.mark.requirement("R-060")
+def test_roles__withdrawn__end_with_the_next_request(terminal, admin, clerk) -> None:
+    by = admin.whole.principal
+    assert accounts.set_roles(by, "clerk-1", [accounts.Role.TOWN_AUDITOR], at=NOON) is None
+    now = accounts.find_session(terminal, clerk.whole.token, NOON)
+    assert now.roles == {accounts.Role.TOWN_AUDITOR}
+    assert "residents.view" not in now.permissions and "audit.view" in now.permissions
+
+
+@pytest.mark.requirement("R-060")
+def test_administration__never_above_own_rights_nor_on_oneself(
+    town, terminal, admin, clerk
+) -> None:
+    by = admin.whole.principal
+    agency = accounts.set_roles(by, "clerk-1", [accounts.Role.AGENCY_ADMIN], at=NOON)
+    assert agency.code == "ACCOUNT_ROLE_NOT_YOURS"
+    assert accounts.set_roles(by, "admin-1", [], at=NOON).code == "ACCOUNT_OWN"
+    assert accounts.lock_account(by, "admin-1", reason="X", at=NOON).code == "ACCOUNT_OWN"
+    low = clerk.whole.principal
+    assert accounts.reset_account(low, "admin-1", at=NOON).code == "ACCOUNT_PERMISSION_MISSING"
+    assert accounts.create_account(
+        low, login_name="x", name_ja="x", roles=[accounts.Role.TOWN_CLERK], at=NOON
+    ).code == ("ACCOUNT_PERMISSION_MISSING")
+    assert accounts.create_account(
+        by, login_name="clerk-1", name_ja="x", roles=[], at=NOON
+    ).code == ("ACCOUNT_EXISTS")
+
+
+@pytest.mark.requirement("R-060")
+def test_administration__lock_unlock_reset_close__each_ends_the_sessions(
+    terminal, admin, clerk
+) -> None:
+    by = admin.whole.principal
+    assert accounts.lock_account(by, "clerk-1", reason="LEAVE", at=NOON) is None
+    assert isinstance(accounts.find_session(terminal, clerk.whole.token, NOON), Refusal)
+    assert half(terminal, clerk).code == "ACCOUNT_LOCKED"
+    assert accounts.unlock_account(by, "clerk-1", at=NOON) is None
+    later = NOON + timedelta(hours=1)
+    assert isinstance(whole(terminal, clerk, later), accounts.SignedIn)
+
+    invited = accounts.reset_account(by, "clerk-1", at=later)
+    assert half(terminal, clerk, later).code == "SIGN_IN_FAILED"
+    expired = accounts.begin_enrolment(
+        terminal, "clerk-1", invited.enrolment_code, at=later + timedelta(hours=72)
+    )
+    assert expired.code == "ENROLMENT_EXPIRED"
+    again = enrol(terminal, invited, at=later)
+    used = accounts.begin_enrolment(terminal, "clerk-1", invited.enrolment_code, at=later)
+    assert used.code == "SIGN_IN_FAILED"
+
+    assert accounts.close_account(by, "clerk-1", at=later) is None
+    assert isinstance(accounts.find_session(terminal, again.whole.token, later), Refusal)
+    assert accounts.unlock_account(by, "clerk-1", at=later).code == "ACCOUNT_UNKNOWN"
+
+
+@pytest.mark.requirement("R-060")
+def test_accounts__unused_for_90_days__are_locked_once(town, admin, clerk) -> None:
+    almost = NOON + timedelta(days=90) - timedelta(seconds=1)
+    assert accounts.lock_dormant_accounts(town, at=almost) == 0
+    assert accounts.lock_dormant_accounts(town, at=NOON + timedelta(days=90)) == 2
+    assert accounts.lock_dormant_accounts(town, at=NOON + timedelta(days=91)) == 0
+    assert accounts.find_account(town, "clerk-1").status_reason == "DORMANT"
+
+
+@pytest.mark.requirement("R-002")
+def test_accounts__of_another_town__do_not_exist(town, other_town, pki, admin, clerk) -> None:
+    assert accounts.list_accounts(other_town) == []
+    foreign = terminal_of(pki, other_town)
+    assert half(foreign, clerk).code == "SIGN_IN_FAILED"
+    assert accounts.find_session(foreign, clerk.whole.token, NOON).code == "SESSION_UNKNOWN"
+    assert accounts.revoke_terminal(
+        "t-1-999997", owner_code=other_town, by=OPERATOR, at=NOON
+    ).code == ("REGISTRATION_UNKNOWN")
+
+
+@pytest.mark.requirement("R-061")
+def test_terminal__revoked__is_not_found(town, pki, terminal) -> None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    pem = pki.gateway(town).cert_path.read_bytes()
+    der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+    assert accounts.find_terminal_by_cert(der).id == terminal.id
+    assert terminal_of(pki, town) == terminal, "the same again changes nothing"
+    assert accounts.revoke_terminal(terminal.id, owner_code=town, by=OPERATOR, at=NOON) is None
+    assert accounts.find_terminal_by_cert(der) is None
+
+
+@pytest.mark.requirement("R-176")
+def test_database__holds_no_password_secret_name_or_cookie_in_clear(town, admin, clerk) -> None:
+    with tenancy.scope(town), connection.cursor() as cursor:
+        tables = ("accounts_staffaccount", "accounts_staffsession", "accounts_signinfailure")
+        seen = b""
+        for table in tables:
+            cursor.execute(f"SELECT * FROM {table}")
+            for row in cursor.fetchall():
+                for cell in row:
+                    seen += bytes(cell) if isinstance(cell, memoryview) else str(cell).encode()
+        raw = base64.b32decode(clerk.secret)
+    for hidden in (PASSWORD.encode(), "見本".encode(), raw, clerk.whole.token.encode()):
+        assert hidden not in seen
+    assert re.search(rb"\$argon2id\$|argon2", seen)
+
+
+def test_database__an_active_account_without_second_factor__is_impossible(town, admin) -> None:
+    with pytest.raises(DatabaseError), transaction.atomic(), tenancy.scope(town):
+        StaffAccount.objects.filter(login_name="admin-1").update(totp_confirmed_at=None)
+
+
+def test_audit__every_act_leaves_its_row(town, terminal, admin, clerk) -> None:
+    accounts.review_account(admin.whole.principal, "clerk-1", at=NOON)
+    with tenancy.scope(town):
+        acts = set(AuditEntry.objects.values_list("act", flat=True))
+        assert {"create_account", "grant_role", "enrol_account", "review_account"} <= acts
+        assert StaffSession.objects.filter(ended_at=None).count() == 2
