@@ -16,10 +16,12 @@ from typing import Literal
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from bcl.foundation.key_provider import Token
 from bcl.foundation.postgres_settings import Tuning
 
 Environment = Literal["demo", "test", "production"]
 ProcessRole = Literal["wire", "worker", "command"]
+KeyProviderName = Literal["file", "pkcs11"]
 DatabaseRole = Literal["app", "owner", "agency"]
 
 _WORLD_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
@@ -83,6 +85,9 @@ class Settings:
     database_role: DatabaseRole
     key_file: Path
     receive_dir: Path
+    key_provider: KeyProviderName = "file"
+    key_token: Token | None = None
+    backup_retention_days: int = 35
     clock_offset_seconds: int = 0
     minimum_free_mb: int = 1024
     log_level: str = "INFO"
@@ -132,6 +137,9 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         process_role=env.choice("BCL_ROLE", "command", ("wire", "worker", "command")),  # type: ignore[arg-type]
         database_role=env.choice("BCL_DATABASE_ROLE", "app", ("app", "owner", "agency")),  # type: ignore[arg-type]
         key_file=env.path("BCL_KEY_FILE") or state_dir / "keys" / "provider.key",
+        key_provider=env.choice("BCL_KEY_PROVIDER", "file", ("file", "pkcs11")),  # type: ignore[arg-type]
+        key_token=_key_token(env),
+        backup_retention_days=env.integer("BCL_BACKUP_RETENTION_DAYS", 35, low=1, high=3660),
         receive_dir=env.path("BCL_RECEIVE_DIR") or state_dir / "receive",
         clock_offset_seconds=env.integer("BCL_CLOCK_OFFSET_SECONDS", 0, low=-(10**10)),
         minimum_free_mb=env.integer("BCL_MINIMUM_FREE_MB", 1024, low=0),
@@ -189,6 +197,24 @@ def _external_urls(env: _Reader) -> dict[str, str]:
             "外部データベースを使うときは BCL_DATABASE_URL_APP を必ず設定してください。"
         )
     return urls
+
+
+def _key_token(env: _Reader) -> Token | None:
+    """The PKCS#11 token, if one is set. The PIN itself stays in its file."""
+    module = env.path("BCL_PKCS11_MODULE")
+    if module is None:
+        if env.text("BCL_KEY_PROVIDER", "file") == "pkcs11":
+            raise SettingsError(
+                "BCL_KEY_PROVIDER=pkcs11 のときは BCL_PKCS11_MODULE に鍵装置のモジュール"
+                "（.so ファイル）を設定してください。"
+            )
+        return None
+    return Token(
+        module=module,
+        label=env.text("BCL_PKCS11_TOKEN", "bcl"),
+        key_label=env.text("BCL_PKCS11_KEY_LABEL", "bcl-kek"),
+        pin_file=env.path("BCL_PKCS11_PIN_FILE"),
+    )
 
 
 def _cluster_sizes(env: _Reader) -> Tuning:

@@ -12,7 +12,7 @@ def assert_ready_to_serve() -> None:
     """Raise `UnsafeDatabaseRole`, `WrongEnvironment` or `KeyFault` instead of serving."""
     tenancy.assert_safe_role()
     environment_guard.assert_environment_matches()
-    keys.provider().key_id  # noqa: B018 - reading it opens the key file
+    keys.provider().check()
     # A door that can't be loaded stops the start, not the first request.
     get_resolver().url_patterns  # noqa: B018 - reading it imports every door
     # Worker processes are forked from this one and must not share its connection.

@@ -1,111 +1,114 @@
-"""Where the topmost key lives: the provider interface and the provider that keeps it in a file.
+"""Where the topmost keys live: one interface, two providers (D13, R-027).
 
-Production keeps the key in a PKCS#11 token behind the same two calls; the file is for demos,
-tests and small trials.
+A provider holds one key-encryption key (KEK) for each municipality and never hands it out. One
+KEK a town, not one for all: destroying it makes everything of that town unreadable at once, in
+every database backup as well (docs/decisions, crypto-erasure). A KEK's id says which provider
+holds it, so both can stand side by side while towns move from one to the other.
+
+`key_provider_file` keeps KEKs in files (demos, tests, small trials), `key_provider_pkcs11` in a
+hardware token.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
+import re
 import secrets
-import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-_NONCE_BYTES = 12
-_KEY_BYTES = 32
+NONCE_BYTES = 12
+KEY_BYTES = 32
+TAG_BYTES = 16
+AGENCY = "agency"
+"""Owner of the KEK that protects the agency's own signing key, instead of a municipality code."""
+
+_OWNER = re.compile(r"([0-9]{6}|agency)\Z")
 
 
 class KeyFault(Exception):
     """A key is missing, destroyed, or doesn't open what it should. Holds no key material."""
 
 
-class KeyProvider(Protocol):
-    """Holds the key-encryption key and never hands it out."""
+class KeyProviderAway(KeyFault):
+    """The provider itself can't be reached or used: nothing is lost, its keys may come back."""
 
-    @property
-    def key_id(self) -> str:
-        """Short public name of the current key, stored beside what it wrapped."""
+
+@dataclass(frozen=True)
+class Token:
+    """A PKCS#11 token: the vendor's module (.so), its label, the KEKs' label, the PIN's file."""
+
+    module: Path
+    label: str
+    key_label: str
+    pin_file: Path | None = None
+
+
+class KeyProvider(Protocol):
+    """Holds key-encryption keys and never hands them out. Safe to use from several threads.
+
+    All raise `KeyFault`; `KeyProviderAway` when the provider as a whole can't be used.
+    """
+
+    name: str
+
+    def check(self) -> None:
+        """Raise unless the provider can be used now (start-up, `bcl keys status`)."""
         ...
 
-    def wrap(self, clear_key: bytes, *, context: bytes) -> bytes:
+    def describe(self) -> dict[str, str]:
+        """What an operator may see of it: labels and numbers, nothing secret."""
+        ...
+
+    def create_kek(self, owner: str) -> str:
+        """Make a new KEK for a municipality (or `AGENCY`) and give its id (64 characters at most).
+
+        A KEK whose database row was rolled back stays behind unused; it harms nothing.
+        """
+        ...
+
+    def kek_ids(self, owner: str | None = None) -> list[str]:
+        """Ids of the KEKs it holds, sorted; of one owner or of all."""
+        ...
+
+    def wrap(self, kek_id: str, clear_key: bytes, *, context: bytes) -> bytes:
         """Encrypt a key, bound to `context`."""
         ...
 
-    def unwrap(self, wrapped: bytes, *, context: bytes) -> bytes:
-        """Decrypt a key wrapped with the same `context`; raises `KeyFault`."""
+    def unwrap(self, kek_id: str, wrapped: bytes, *, context: bytes) -> bytes:
+        """Decrypt a key wrapped under the same KEK with the same `context`."""
         ...
+
+    def destroy_kek(self, kek_id: str) -> bool:
+        """Destroy a KEK for good; False when it was not there any more."""
+        ...
+
+
+def new_kek_id(prefix: str, owner: str) -> str:
+    """A fresh id: provider, owner, 16 random hexadecimal digits."""
+    if not _OWNER.match(owner):
+        raise ValueError("a key belongs to a municipality code or to the agency")
+    return f"{prefix}-{owner}-{secrets.token_hex(8)}"
+
+
+def owner_of(kek_id: str) -> str:
+    """The owner inside a KEK's id; "" for the shared key of the first version."""
+    parts = kek_id.split("-")
+    return parts[1] if len(parts) == 3 else ""
 
 
 def seal_key(key: bytes, clear_key: bytes, *, context: bytes) -> bytes:
     """Wrap `clear_key` with AES-256-GCM: nonce (12 bytes), ciphertext, tag (16 bytes)."""
-    nonce = secrets.token_bytes(_NONCE_BYTES)
+    nonce = secrets.token_bytes(NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, clear_key, context)
 
 
 def open_key(key: bytes, wrapped: bytes, *, context: bytes) -> bytes:
     """Inverse of `seal_key`; raises `KeyFault` when key, context or bytes don't belong together."""
     try:
-        return AESGCM(key).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
+        return AESGCM(key).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], context)
     except (InvalidTag, ValueError):
         raise KeyFault("a wrapped key does not open: wrong key, place or bytes") from None
-
-
-class FileKeyProvider:
-    """Keeps the key in one file, readable by its owner only (mode 0600)."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._loaded: tuple[bytes, str] | None = None
-
-    @classmethod
-    def create(cls, path: Path) -> FileKeyProvider:
-        """Make the key file if it isn't there yet; an existing one is never overwritten."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A name of its own: two threads of one process may come here at the same moment.
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_hex(_KEY_BYTES).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            # link, not rename: the first of two processes wins and the loser changes nothing.
-            os.link(fresh, path)
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-        return cls(path)
-
-    @property
-    def key_id(self) -> str:
-        return self._load()[1]
-
-    def wrap(self, clear_key: bytes, *, context: bytes) -> bytes:
-        return seal_key(self._load()[0], clear_key, context=context)
-
-    def unwrap(self, wrapped: bytes, *, context: bytes) -> bytes:
-        return open_key(self._load()[0], wrapped, context=context)
-
-    def _load(self) -> tuple[bytes, str]:
-        if self._loaded is None:
-            try:
-                mode = self._path.stat().st_mode
-                text = self._path.read_text().strip()
-            except OSError:
-                raise KeyFault(f"鍵ファイル {self._path} を読めません。") from None
-            if stat.S_IMODE(mode) & 0o077:
-                raise KeyFault(f"鍵ファイル {self._path} をほかの利用者が読める状態です。")
-            try:
-                key = bytes.fromhex(text)
-            except ValueError:
-                key = b""
-            if len(key) != _KEY_BYTES:
-                raise KeyFault(f"鍵ファイル {self._path} の形が正しくありません。")
-            self._loaded = key, "file-" + hashlib.blake2b(key, digest_size=6).hexdigest()
-        return self._loaded

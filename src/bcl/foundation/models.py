@@ -66,12 +66,18 @@ class DataKey(models.Model):
     purpose = models.CharField(max_length=24, verbose_name="用途")
     version = models.PositiveIntegerField(verbose_name="版")
     town_key_version = models.PositiveIntegerField(verbose_name="団体鍵の版")
-    wrapped_key = models.BinaryField(verbose_name="包んだ鍵")
+    wrapped_key = models.BinaryField(null=True, verbose_name="包んだ鍵")
     created_at = models.DateTimeField(verbose_name="作成日時")
+    destroyed_at = models.DateTimeField(null=True, verbose_name="破棄日時")
 
     class Meta:
         verbose_name = "データ鍵"
         constraints = (
+            models.CheckConstraint(
+                condition=models.Q(wrapped_key__isnull=False, destroyed_at__isnull=True)
+                | models.Q(wrapped_key__isnull=True, destroyed_at__isnull=False),
+                name="datakey_is_there_or_destroyed",
+            ),
             models.UniqueConstraint(
                 fields=["municipality_code", "purpose", "version"],
                 name="datakey_version_is_unique",
@@ -80,6 +86,34 @@ class DataKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.municipality_code} {self.purpose} v{self.version}"
+
+
+class KeyEscrow(models.Model):
+    """That a town key was given into escrow, m of n (D13): never the package itself.
+
+    Packages lie outside the database (files with the agency and the custodians): database backups
+    must not hold what opens them. `package_sha256` says which package is meant.
+    """
+
+    municipality_code = TenantField()
+    town_key_version = models.PositiveIntegerField(verbose_name="団体鍵の版")
+    threshold = models.PositiveSmallIntegerField(verbose_name="必要な人数")
+    custodians = models.JSONField(verbose_name="保管者の公開鍵")
+    package_sha256 = models.CharField(max_length=64, verbose_name="預託物のハッシュ値")
+    created_at = models.DateTimeField(verbose_name="作成日時")
+    created_by = models.CharField(max_length=128, verbose_name="作成者")
+    destroyed_at = models.DateTimeField(null=True, verbose_name="破棄日時")
+
+    class Meta:
+        verbose_name = "鍵の預託"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["municipality_code", "package_sha256"], name="keyescrow_package_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.municipality_code} v{self.town_key_version}"
 
 
 class AuditEntry(models.Model):
