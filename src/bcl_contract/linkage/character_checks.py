@@ -47,7 +47,7 @@ def _pattern() -> str:
 
 _SUSPICIOUS = _pattern()
 
-_BLOCK = 1 << 19
+_BLOCK = 1 << 17
 # Second bytes behind these lead bytes that begin only assigned, harmless characters.
 _PLAIN_SECONDS = {
     0xE2: (0x84, 0x85, 0x88, 0x96, 0x97),  # letterlike, Roman numerals, operators, shapes

@@ -18,23 +18,29 @@ class ColumnsView:
 
     def __init__(self, chunk: Chunk) -> None:
         self.chunk = chunk
-        self._any_filled = dict(
-            zip(chunk.layout.names, chunk.filled_columns().tolist(), strict=True)
-        )
-        self._lengths: dict[str, np.ndarray] = {}
+        names = chunk.layout.names
+        self._any_filled = dict(zip(names, chunk.filled_columns().tolist(), strict=True))
+        self._all_filled = dict(zip(names, chunk.full_columns().tolist(), strict=True))
         self._filled: dict[str, np.ndarray] = {}
         self._fixed: dict[tuple[str, int], np.ndarray] = {}
+        self._equals: dict[tuple[str, str], np.ndarray] = {}
         self._none = np.zeros(chunk.rows, dtype=bool)
 
     def any_filled(self, name: str) -> bool:
         """Whether at least one row has a value in the column."""
         return self._any_filled[name]
 
+    def all_filled(self, name: str) -> bool:
+        """Whether every row has a value in the column."""
+        return self._all_filled[name]
+
     def lengths(self, name: str) -> np.ndarray:
         """int32 (rows): bytes of the values."""
-        if name not in self._lengths:
-            self._lengths[name] = np.ascontiguousarray(self.chunk.lengths(name))
-        return self._lengths[name]
+        return self.chunk.lengths(name)
+
+    def longest(self, name: str) -> int:
+        """Bytes of the longest value."""
+        return self.chunk.longest(name)
 
     def filled(self, name: str) -> np.ndarray:
         """bool (rows): where the column has a value."""
@@ -56,9 +62,15 @@ class ColumnsView:
         return self.fixed(name, 4).view(np.uint32)
 
     def equals(self, name: str, value: str) -> np.ndarray:
-        """bool (rows): where the value is exactly `value`."""
+        """bool (rows): where the value is exactly `value`; not to be changed."""
         if not self._any_filled[name]:
             return self._none
+        key = (name, value)
+        if key not in self._equals:
+            self._equals[key] = self._compared(name, value)
+        return self._equals[key]
+
+    def _compared(self, name: str, value: str) -> np.ndarray:
         raw = value.encode()
         same_length = self.lengths(name) == len(raw)
         if len(raw) <= 4:
@@ -75,8 +87,7 @@ class ColumnsView:
 
     def filled_rows(self, name: str) -> np.ndarray | None:
         """The numbers of the rows with a value; None when it is all of them."""
-        filled = self.filled(name)
-        return None if filled.all() else np.flatnonzero(filled)
+        return None if self._all_filled[name] else np.flatnonzero(self.filled(name))
 
 
 def code_number(raw: bytes) -> int:

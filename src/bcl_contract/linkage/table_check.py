@@ -130,7 +130,7 @@ _TYPE_CHECKS: dict[str, tuple[_TypeCheck, str, str]] = {
 
 def _check_presence(view: ColumnsView, column: Column, out: _Collector) -> None:
     """R: required always, or when the column's condition holds."""
-    if column.required == "N" or view.filled(column.name).all():
+    if column.required == "N" or view.all_filled(column.name):
         return
     empty = ~view.filled(column.name)
     if column.required == "Y":
