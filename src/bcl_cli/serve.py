@@ -48,6 +48,15 @@ def wire() -> None:
 
 
 @serve.command()
+def console() -> None:
+    """管理者ページ（職員が登録端末で使う画面）を動かします。"""
+    start_django("console")
+    from bcl.config import serve as serving
+
+    serving.run("console")
+
+
+@serve.command()
 def worker() -> None:
     """裏方の仕事（受けた束の反映、配信、書き出し）を動かします。"""
     start_django("worker")

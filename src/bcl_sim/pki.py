@@ -39,6 +39,8 @@ LEAF_LIFETIME = timedelta(days=397)
 # both the moved clock and the machine's own, which TLS libraries look at.
 BACKDATE = timedelta(days=2)
 MUNICIPALITY_URN = "urn:bcl:municipality:"
+# Staff terminals of the agency (機構) carry this in place of a municipality code.
+AGENCY_CODE = "000000"
 PARTY_URN = "urn:bcl:party:"
 LOOPBACK_NAMES = ("localhost",)
 LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
@@ -120,6 +122,20 @@ class WorldPki:
         return self._credential("wire-server")
 
     @property
+    def terminal_ca(self) -> Credential:
+        """The authority of the administration terminals: nobody else gets to the staff pages."""
+        return self._credential("terminal-ca")
+
+    @property
+    def console_server(self) -> Credential:
+        """BCL's staff pages, as the terminals see them."""
+        return self._credential("console-server")
+
+    def terminal(self, owner_code: str) -> Credential:
+        """The administration terminal of a town, or of the agency (000000)."""
+        return self._credential(f"terminal-{owner_code}")
+
+    @property
     def center_server(self) -> Credential:
         """The center as the kiosks see it."""
         return self._credential("center-server")
@@ -185,6 +201,7 @@ def make_world_pki(
     with _only_one_maker(folder):
         _make_authority(world.bcl_ca, "BCL wire authority", at)
         _make_authority(world.center_ca, "Certificate delivery center authority", at)
+        _make_authority(world.terminal_ca, "Administration terminal authority", at)
         _make_parties(world, at)
         for name in ("bcl", "center", *(f"gateway-{code}" for code in towns)):
             _make_message_key(world._message_key(name))
@@ -208,6 +225,12 @@ def _make_parties(world: WorldPki, at: datetime) -> None:
     for code in world.municipalities:
         uris = [MUNICIPALITY_URN + code]
         _make_leaf(world.gateway(code), bcl, f"Gateway {code}", purpose=client, uris=uris, at=at)
+    console, uris = world.console_server, [PARTY_URN + "bcl"]
+    _make_leaf(console, bcl, "BCL console", purpose=server, uris=uris, at=at)
+    for code in (*world.municipalities, AGENCY_CODE):
+        uris = [f"{PARTY_URN}terminal:{code}"]
+        name = f"Terminal {code}"
+        _make_leaf(world.terminal(code), world.terminal_ca, name, purpose=client, uris=uris, at=at)
     for number in range(1, world.kiosks + 1):
         uris = [f"{PARTY_URN}kiosk:{number}"]
         _make_leaf(world.kiosk(number), center, f"Kiosk {number}", purpose=client, uris=uris, at=at)

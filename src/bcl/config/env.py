@@ -20,7 +20,7 @@ from bcl.foundation.key_provider import Token
 from bcl.foundation.postgres_settings import Tuning
 
 Environment = Literal["demo", "test", "production"]
-ProcessRole = Literal["wire", "worker", "command"]
+ProcessRole = Literal["wire", "console", "worker", "command"]
 KeyProviderName = Literal["file", "pkcs11"]
 DatabaseRole = Literal["app", "owner", "agency"]
 
@@ -33,8 +33,8 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True)
-class WireServer:
-    """Where the machine door listens and the files of its TLS identity (PEM)."""
+class TlsServer:
+    """Where a door listens and the files of its TLS identity (PEM)."""
 
     host: str = "127.0.0.1"
     port: int = 8443
@@ -94,7 +94,8 @@ class Settings:
     external_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
     postgres_bin_dir: Path | None = None
     cluster: Tuning = field(default_factory=Tuning)
-    wire: WireServer = WireServer()
+    wire: TlsServer = TlsServer()
+    console: TlsServer = TlsServer()
     health: HealthServer = HealthServer()
     worker: Worker = Worker()
     issuance: IssuanceFiles = IssuanceFiles()
@@ -134,7 +135,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         environment=env.choice("BCL_ENVIRONMENT", "demo", ("demo", "test", "production")),  # type: ignore[arg-type]
         world=world,
         state_dir=state_dir,
-        process_role=env.choice("BCL_ROLE", "command", ("wire", "worker", "command")),  # type: ignore[arg-type]
+        process_role=env.choice("BCL_ROLE", "command", ("wire", "console", "worker", "command")),  # type: ignore[arg-type]
         database_role=env.choice("BCL_DATABASE_ROLE", "app", ("app", "owner", "agency")),  # type: ignore[arg-type]
         key_file=env.path("BCL_KEY_FILE") or state_dir / "keys" / "provider.key",
         key_provider=env.choice("BCL_KEY_PROVIDER", "file", ("file", "pkcs11")),  # type: ignore[arg-type]
@@ -147,7 +148,8 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         external_urls=_external_urls(env),
         postgres_bin_dir=env.path("BCL_POSTGRES_BIN_DIR"),
         cluster=_cluster_sizes(env),
-        wire=_wire_server(env),
+        wire=_tls_server(env, "WIRE", port=8443),
+        console=_tls_server(env, "CONSOLE", port=8444),
         health=HealthServer(
             host=env.text("BCL_HEALTH_HOST", "127.0.0.1"),
             port=env.integer("BCL_HEALTH_PORT", 0, low=0, high=65535),
@@ -229,18 +231,19 @@ def _cluster_sizes(env: _Reader) -> Tuning:
     )
 
 
-def _wire_server(env: _Reader) -> WireServer:
-    plain = WireServer()
-    return WireServer(
-        host=env.text("BCL_WIRE_HOST", plain.host),
-        port=env.integer("BCL_WIRE_PORT", plain.port, low=1, high=65535),
-        certificate_file=env.path("BCL_WIRE_CERTIFICATE_FILE"),
-        private_key_file=env.path("BCL_WIRE_PRIVATE_KEY_FILE"),
-        client_ca_file=env.path("BCL_WIRE_CLIENT_CA_FILE"),
-        workers=env.integer("BCL_WIRE_WORKERS", plain.workers, low=1, high=64),
-        threads=env.integer("BCL_WIRE_THREADS", plain.threads, low=1, high=256),
-        timeout_seconds=env.integer("BCL_WIRE_TIMEOUT_SECONDS", plain.timeout_seconds, low=5),
-        max_body_bytes=env.integer("BCL_WIRE_MAX_BODY_BYTES", plain.max_body_bytes, low=1024),
+def _tls_server(env: _Reader, door: str, *, port: int) -> TlsServer:
+    plain = TlsServer()
+    prefix = f"BCL_{door}"
+    return TlsServer(
+        host=env.text(f"{prefix}_HOST", plain.host),
+        port=env.integer(f"{prefix}_PORT", port, low=1, high=65535),
+        certificate_file=env.path(f"{prefix}_CERTIFICATE_FILE"),
+        private_key_file=env.path(f"{prefix}_PRIVATE_KEY_FILE"),
+        client_ca_file=env.path(f"{prefix}_CLIENT_CA_FILE"),
+        workers=env.integer(f"{prefix}_WORKERS", plain.workers, low=1, high=64),
+        threads=env.integer(f"{prefix}_THREADS", plain.threads, low=1, high=256),
+        timeout_seconds=env.integer(f"{prefix}_TIMEOUT_SECONDS", plain.timeout_seconds, low=5),
+        max_body_bytes=env.integer(f"{prefix}_MAX_BODY_BYTES", plain.max_body_bytes, low=1024),
     )
 
 

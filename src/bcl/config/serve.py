@@ -1,6 +1,7 @@
-"""The wire server: gunicorn with threads, TLS 1.3, client certificates required.
+"""The doors: gunicorn with threads, TLS 1.3, client certificates required.
 
-    python -m bcl.config.serve            # or: bcl serve wire
+    bcl serve wire            # machines: gateways, delivery center
+    bcl serve console         # staff pages on registered terminals
 
 It runs until SIGTERM (running requests finish) and refuses to start on an unsafe database role.
 """
@@ -10,14 +11,16 @@ from __future__ import annotations
 import ssl
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from gunicorn.app.base import BaseApplication
 
 from bcl.config import env
 
+Door = Literal["wire", "console"]
 
-class WireServer(BaseApplication):
+
+class DoorServer(BaseApplication):
     """gunicorn, configured by our settings instead of its own files and arguments."""
 
     def __init__(self, application: Any, options: dict[str, Any]) -> None:
@@ -33,36 +36,36 @@ class WireServer(BaseApplication):
         return self._application
 
 
-def gunicorn_options(settings: env.Settings) -> dict[str, Any]:
-    """gunicorn's options for `settings`. Raises `SettingsError` when a TLS file is missing."""
-    wire = settings.wire
+def gunicorn_options(settings: env.Settings, door: Door = "wire") -> dict[str, Any]:
+    """gunicorn's options of a door. Raises `SettingsError` when a TLS file is missing."""
+    server: env.TlsServer = getattr(settings, door)
     files = {
-        "BCL_WIRE_CERTIFICATE_FILE": wire.certificate_file,
-        "BCL_WIRE_PRIVATE_KEY_FILE": wire.private_key_file,
-        "BCL_WIRE_CLIENT_CA_FILE": wire.client_ca_file,
+        f"BCL_{door.upper()}_CERTIFICATE_FILE": server.certificate_file,
+        f"BCL_{door.upper()}_PRIVATE_KEY_FILE": server.private_key_file,
+        f"BCL_{door.upper()}_CLIENT_CA_FILE": server.client_ca_file,
     }
     for name, path in files.items():
         if path is None or not path.is_file():
             raise env.SettingsError(f"{name} に書かれたファイルが読めません。")
     return {
-        "bind": f"{wire.host}:{wire.port}",
+        "bind": f"{server.host}:{server.port}",
         "worker_class": "gthread",
-        "workers": wire.workers,
-        "threads": wire.threads,
-        "timeout": wire.timeout_seconds,
+        "workers": server.workers,
+        "threads": server.threads,
+        "timeout": server.timeout_seconds,
         "graceful_timeout": 30,
         "keepalive": 15,
         "max_requests": 0,
         "preload_app": True,
-        "certfile": str(wire.certificate_file),
-        "keyfile": str(wire.private_key_file),
-        "ca_certs": str(wire.client_ca_file),
+        "certfile": str(server.certificate_file),
+        "keyfile": str(server.private_key_file),
+        "ca_certs": str(server.client_ca_file),
         "cert_reqs": ssl.CERT_REQUIRED,
         "ssl_context": _tls_1_3_only,
         "limit_request_line": 2048,
         "limit_request_fields": 40,
         "limit_request_field_size": 4096,
-        "proc_name": "bcl-wire",
+        "proc_name": f"bcl-{door}",
         "control_socket_disable": True,
         "accesslog": None,
         "logconfig_dict": {},
@@ -80,20 +83,20 @@ def _tls_1_3_only(config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSL
     return context
 
 
-def run() -> None:
-    """Serve until SIGTERM.
+def run(door: Door = "wire") -> None:
+    """Serve one door until SIGTERM.
 
     Stops with one Japanese sentence on standard error instead: exit status 2 when a setting is
     wrong, 1 when the database would not keep the towns apart, is for another environment, or
     can't be reached.
     """
-    env.assume(BCL_ROLE="wire")
+    env.assume(BCL_ROLE=door)
     try:
-        options = gunicorn_options(env.read())
+        options = gunicorn_options(env.read(), door)
     except env.SettingsError as wrong:
         sys.stderr.write(f"{wrong}\n")
         raise SystemExit(2) from None
-    server = WireServer(_load_application(), options)
+    server = DoorServer(_load_application(), options)
     server.run()
 
 

@@ -9,17 +9,20 @@ from bcl.config.database import database_settings
 
 BCL = env.read()
 
-# Nothing is signed with it (no sessions, no cookies in this part): a value that differs per state
+# Nothing is signed with it (sessions and form tokens are random): a value that differs per state
 # directory is enough, and a secret file would only be one more thing to lose.
 SECRET_KEY = hashlib.blake2b(str(BCL.state_dir).encode(), key=b"bcl-django").hexdigest()
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
-ROOT_URLCONF = "bcl.config.urls"
+_IS_CONSOLE = BCL.process_role == "console"
+ROOT_URLCONF = "bcl.config.console_urls" if _IS_CONSOLE else "bcl.config.urls"
 WSGI_APPLICATION = "bcl.config.wsgi.application"
 
 INSTALLED_APPS = [
+    "django.contrib.staticfiles",
     "procrastinate.contrib.django",
     "bcl.foundation",
+    "bcl.look",
     "bcl.municipalities",
     "bcl.accounts",
     "bcl.availability",
@@ -27,12 +30,40 @@ INSTALLED_APPS = [
     "bcl.linkage",
     "bcl.recovery",
     "bcl.issuance",
+    "bcl.console",
 ]
 
 MIDDLEWARE = [
     "bcl.config.middleware.RequestGuard",
     "bcl.config.middleware.ClientCertificate",
 ]
+if _IS_CONSOLE:
+    MIDDLEWARE[1:] = [
+        "bcl.console.middleware.SecurityHeaders",
+        "bcl.config.middleware.ClientCertificate",
+        "bcl.console.middleware.RegisteredTerminal",
+        "whitenoise.middleware.WhiteNoiseMiddleware",
+        "bcl.console.middleware.StaffSession",
+        "django.middleware.csrf.CsrfViewMiddleware",
+    ]
+
+# Staff pages: our own static files only, found in the apps at start.
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["bcl.console.frame.page_context"]},
+    }
+]
+CSRF_COOKIE_NAME = "__Host-bcl-form"
+CSRF_COOKIE_SECURE = True
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Strict"
+CSRF_COOKIE_AGE = None
+CSRF_FAILURE_VIEW = "bcl.console.views.csrf_failed"
 
 DATABASES = {"default": database_settings(BCL)}
 # Staff passwords (`bcl.accounts`); nothing else is hashed with these.
@@ -43,7 +74,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TIME_ZONE = "Asia/Tokyo"
 USE_TZ = True
 LANGUAGE_CODE = "ja"
-USE_I18N = False
+# Django's own words (form errors) in Japanese; nothing else is translated.
+USE_I18N = _IS_CONSOLE
 APPEND_SLASH = False
 
 # Uploads are read as streams by the views; Django never buffers a body into memory or a file.

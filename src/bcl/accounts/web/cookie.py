@@ -1,0 +1,27 @@
+"""The session cookie: one random secret, kept from scripts, other sites and plain lines."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+
+# The prefix makes browsers insist on Secure, on Path=/ and on no Domain.
+COOKIE = "__Host-bcl-session"
+
+
+def token_of(request: HttpRequest) -> str:
+    """The secret that the browser sent; empty when there is none."""
+    return request.COOKIES.get(COOKIE, "")[:128]
+
+
+def keep_token(response: HttpResponse, token: str) -> HttpResponse:
+    """Give the browser this secret until it closes; the server decides how long it counts."""
+    response.set_cookie(COOKIE, token, secure=True, httponly=True, samesite="Strict", path="/")
+    return response
+
+
+def drop_session(response: HttpResponse) -> HttpResponse:
+    """Let the browser forget the secret."""
+    response.delete_cookie(COOKIE, path="/", samesite="Strict")
+    # delete_cookie leaves Secure out for names it doesn't know; the prefix needs it.
+    response.cookies[COOKIE]["secure"] = True
+    return response

@@ -1,0 +1,57 @@
+"""What every staff page shows around its content: who, where one can go, what was just done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from bcl.accounts.api import AGENCY_CODE
+from bcl.municipalities import api as municipalities
+
+# Title, route name, permission that shows it.
+NAVIGATION = (
+    ("ホーム", "home", "home.view"),
+    ("ユーザ管理", "accounts", "accounts.view"),
+    ("管理端末", "terminals", "terminals.view"),
+)
+
+DONE = {
+    "account-locked": "アカウントを停止しました。次の操作から使えません。",
+    "account-unlocked": "停止を解除しました。",
+    "account-roles": "役割を変えました。本人の次の操作から変わります。",
+    "account-reviewed": "棚卸しを記録しました。",
+    "account-closed": "アカウントを廃止しました。",
+}
+
+
+def page_context(request: HttpRequest) -> dict[str, Any]:
+    """Context processor of all staff pages."""
+    principal = getattr(request, "principal", None)
+    context: dict[str, Any] = {
+        "principal": principal,
+        "terminal": getattr(request, "terminal", None),
+        "said": DONE.get(request.GET.get("done", "")),
+    }
+    if principal is not None and principal.has_second_factor:
+        context["tenant_name"] = _tenant_name(principal.municipality_code)
+        context["navigation"] = _navigation(request, principal.permissions)
+    return context
+
+
+def _tenant_name(code: str) -> str:
+    if code == AGENCY_CODE:
+        return "機構"
+    found = municipalities.find_municipality(code)
+    return found.name_ja if found is not None else code
+
+
+def _navigation(request: HttpRequest, permissions: frozenset[str]) -> list[dict[str, Any]]:
+    items = []
+    for title, route, permission in NAVIGATION:
+        if permission in permissions:
+            url = reverse(route)
+            here = request.path == url or (url != "/" and request.path.startswith(f"{url}/"))
+            items.append({"title": title, "url": url, "is_current": here})
+    return items

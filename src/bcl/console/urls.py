@@ -1,0 +1,12 @@
+"""Routes of the staff pages: home and components here, screens in each app's `web/`."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from bcl.console import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("components", views.components, name="components"),
+]

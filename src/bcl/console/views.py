@@ -1,0 +1,76 @@
+"""Home, the page of components, and the pages of faults."""
+
+from __future__ import annotations
+
+from django import forms
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods
+
+from bcl.accounts import api as accounts
+from bcl.accounts.screens import screen
+from bcl_contract.refusals import Refusal
+
+
+@screen("home.view")
+@require_http_methods(["GET"])
+def home(request: HttpRequest) -> HttpResponseBase:
+    """What needs attention today."""
+    principal = request.principal
+    attention = []
+    if "accounts.view" in principal.permissions:
+        found = accounts.list_accounts(principal.municipality_code)
+        attention.append(
+            ("停止中の職員", sum(one.status == "LOCKED" for one in found), "accounts", "LOCKED")
+        )
+        attention.append(
+            ("登録待ちの職員", sum(one.status == "INVITED" for one in found), "accounts", "INVITED")
+        )
+    roles = [accounts.ROLE_NAMES_JA[role] for role in sorted(principal.roles)]
+    return render(request, "console/home.html", {"attention": attention, "roles": roles})
+
+
+class _Sample(forms.Form):
+    """One field of each kind, for the page of components."""
+
+    name = forms.CharField(label="一行の入力", help_text="説明の文。")
+    wrong = forms.CharField(label="まちがいのある入力")
+    kind = forms.ChoiceField(label="選択", choices=[("a", "一つ目"), ("b", "二つ目")])
+    many = forms.MultipleChoiceField(
+        label="いくつでも",
+        choices=[("a", "一つ目"), ("b", "二つ目")],
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+
+@screen("home.view")
+@require_http_methods(["GET"])
+def components(request: HttpRequest) -> HttpResponseBase:
+    """Every component in every state, as the pages use it."""
+    form = _Sample({"name": "入力した文字", "kind": "a", "many": ["a"]})
+    form.is_valid()
+    context = {"form": form, "sample_refusal": Refusal("LINKAGE_UPLOAD_STORAGE_FULL")}
+    return render(request, "console/components.html", context)
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _refused(request, "WIRE_BAD_REQUEST")
+
+
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form from another site or an old page; `reason` is for developers and not shown."""
+    return _refused(request, "CONSOLE_FORM_STALE")
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _refused(request, "CONSOLE_UNKNOWN_PAGE")
+
+
+def server_fault(request: HttpRequest) -> HttpResponse:
+    return _refused(request, "WIRE_FAULT")
+
+
+def _refused(request: HttpRequest, code: str) -> HttpResponse:
+    refusal = Refusal(code)
+    context = {"refusal": refusal}
+    return render(request, "look/refused.html", context, status=refusal.text.http_status)
