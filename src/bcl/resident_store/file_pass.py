@@ -12,10 +12,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from bcl.resident_store import page_reader, record_columns, rules
+from bcl.resident_store import page_reader, rules
 from bcl.resident_store.blind_keys import BlindKeys
-from bcl.resident_store.chunk_reader import ChunkReader, KeysSeen, ParsedChunk, prefetched
+from bcl.resident_store.checked_rows import CheckedRows
+from bcl.resident_store.chunk_reader import ChunkReader, Helpers, prefetched
 from bcl.resident_store.current_state import CurrentState
+from bcl.resident_store.keys_seen import KeysSeen
 from bcl.resident_store.page_writer import PageWriter
 from bcl.resident_store.pages import URGENT, Slots
 from bcl.resident_store.rules import FileCounts
@@ -23,7 +25,6 @@ from bcl.resident_store.search_index import SearchIndexWriter
 from bcl_contract.clock import JST
 from bcl_contract.linkage.findings import FATAL, HOUSEHOLD, ROW, WARNING, Finding, TableFault
 from bcl_contract.linkage.layouts import Layout
-from bcl_contract.linkage.table import Chunk
 from bcl_contract.linkage.validator import CheckContext
 
 FINDINGS_KEPT = 1000
@@ -85,27 +86,19 @@ class LoadTerms:
 
 @dataclass
 class _Rows:
-    """The rows of a chunk as they are sorted out. Arrays run over rows of the chunk.
+    """The rows of a block as they are sorted out. Arrays run over rows of the block.
 
     `before` is the place of the live record with the same key, -1 if there is none.
     """
 
-    parsed: ParsedChunk
-    slots: Slots
+    checked: CheckedRows
     before: np.ndarray
     kept: np.ndarray
 
     @property
-    def chunk(self) -> Chunk:
-        """The chunk."""
-        return self.parsed.chunk
-
-    def equals(self, column: str, value: bytes) -> np.ndarray:
-        """bool (rows): whose column has exactly this value (all False without the column)."""
-        if not self.chunk.layout.has(column):
-            return np.zeros(self.chunk.rows, dtype=bool)
-        same: np.ndarray = self.chunk.fixed(column, len(value)) == value
-        return same & (self.chunk.lengths(column) == len(value))
+    def slots(self) -> Slots:
+        """Their index."""
+        return self.checked.slots
 
 
 class FilePass:
@@ -126,12 +119,18 @@ class FilePass:
         self._replaced: list[tuple[np.ndarray, np.ndarray]] = []
         self._reads = page_reader.SingleReads(terms.municipality_code, layout)
 
-    def run(self, source: BinaryIO) -> FileOutcome:
-        """Read the whole file. Faults of its structure become fatal findings."""
-        reader = ChunkReader(source, self._layout, self.state, self._keys, self._context)
+    def run(self, source: BinaryIO, *, helpers: Helpers | None = None) -> FileOutcome:
+        """Read the whole file. Faults of its structure become fatal findings.
+
+        `helpers` share the work on a large file.
+        """
+        reader = ChunkReader(
+            source, layout=self._layout, state=self.state, keys=self._keys,
+            context=self._context, urgent=self._terms.urgent, pages=self._pages, helpers=helpers,
+        )
         try:
-            for parsed in prefetched(reader.chunks()):
-                self._take(parsed)
+            for checked in prefetched(reader.chunks()):
+                self._take(checked)
         except TableFault as fault:
             self._outcome.add(reader.in_original(fault.findings))
         leftover = reader.leftover_findings()
@@ -154,20 +153,14 @@ class FilePass:
 
     # -- rows --------------------------------------------------------------------------------
 
-    def _take(self, parsed: ParsedChunk) -> None:
-        """Sort out the rows of a chunk and store those that are new."""
-        records = self._keys.record_keys(parsed.chunk)
-        digests = self._keys.content_digests(parsed.lines)
-        slots = record_columns.slots_of(
-            parsed.chunk, self._keys, digests=digests, records=records,
-            urgent=self._terms.urgent,
-        )
-        before = self.state.by_record.find(records)
-        same = self.state.by_digest.find(digests)
-        rows = _Rows(parsed, slots, before, same < 0)
+    def _take(self, checked: CheckedRows) -> None:
+        """Sort out the rows of a block and store those that are new."""
+        before = self.state.by_record.find(checked.slots.records)
+        same = self.state.by_digest.find(checked.slots.digests)
+        rows = _Rows(checked, before, same < 0)
         self._note_unchanged(same[same >= 0])
         self.state.touched[before[before >= 0]] = True
-        bad = self._bad_rows(parsed) & rows.kept
+        bad = checked.bad & rows.kept
         rows.kept &= ~bad
         rows.kept &= ~self._doubled(rows)
         rows.kept &= ~self._not_restricting(rows)
@@ -175,20 +168,13 @@ class FilePass:
         self._take_deletions(rows)
         self._hold_records(rows, bad)
         self._store(rows)
-        self._count(rows=parsed.chunk.rows, quarantined=int(bad.sum()))
-        self._outcome.add(parsed.findings)
+        self._count(rows=len(checked), quarantined=int(bad.sum()))
+        self._outcome.add(checked.findings)
 
     def _note_unchanged(self, found: np.ndarray) -> None:
         self._count(unchanged=len(found))
         self.state.seen[found] = True
         self.state.touched[found] = True
-
-    def _bad_rows(self, parsed: ParsedChunk) -> np.ndarray:
-        bad = np.zeros(parsed.chunk.rows, dtype=bool)
-        for finding in parsed.findings:
-            if finding.severity in (ROW, FATAL) and finding.line is not None:
-                bad[parsed.row_of(finding.line)] = True
-        return bad
 
     def _doubled(self, rows: _Rows) -> np.ndarray:
         """Rows whose key an earlier row of this file has; bool (rows).
@@ -200,7 +186,7 @@ class FilePass:
         if self._layout.file_id == LINKS_FILE:
             pairs = records.copy()
             pairs[:, 1] ^= rows.slots.persons.view(np.uint64)
-            valid = rows.equals("link_status", b"1") & ~rows.equals("deleted", b"1")
+            valid = rows.checked.valid_links
             second = doubled & valid & ~self._pairs_seen.repeated(pairs, rows.kept)
             self._report(rows, second, "SERIAL_AMBIGUOUS", WARNING, "LINKAGE_SERIAL_AMBIGUOUS")
             doubled &= ~second
@@ -212,20 +198,20 @@ class FilePass:
         self, rows: _Rows, chosen: np.ndarray, rule: str, severity: str, code: str
     ) -> None:
         for row in np.flatnonzero(chosen).tolist():
-            line = int(rows.parsed.numbers[row])
-            rows.parsed.findings.append(
+            line = int(rows.checked.numbers[row])
+            rows.checked.findings.append(
                 Finding(self._context.file, line, None, rule, severity, code)
             )
 
     def _not_restricting(self, rows: _Rows) -> np.ndarray:
         """Urgent lane: rows that would lift something, compared with what is in force (D3)."""
-        refused = np.zeros(rows.chunk.rows, dtype=bool)
+        refused = np.zeros(len(rows.checked), dtype=bool)
         if not self._terms.urgent:
             return refused
         if self._layout.file_id == IMAGES_FILE:
             return self._unaccompanied_images(rows)
         for row in np.flatnonzero(rows.kept).tolist():
-            values = self._values_of(rows.chunk, row)
+            values = rows.checked.values(row)
             place = int(rows.before[row])
             old = self._reads.values(int(self.state.ids[place])) if place >= 0 else None
             refused[row] = not rules.may_travel_urgently(self._layout.file_id, values, old)
@@ -235,9 +221,9 @@ class FilePass:
 
     def _unaccompanied_images(self, rows: _Rows) -> np.ndarray:
         """Urgent lane: an impression may only come with the row that restricts it (D35)."""
-        refused = np.zeros(rows.chunk.rows, dtype=bool)
+        refused = np.zeros(len(rows.checked), dtype=bool)
         for row in np.flatnonzero(rows.kept).tolist():
-            number = rows.chunk.value_bytes(row, "seal_registration_number")
+            number = rows.checked.value_bytes(row, "seal_registration_number")
             refused[row] = number not in self._terms.restricted_seals
         self._report(rows, refused, "URGENT_SEAL_IMAGE", ROW, "LINKAGE_URGENT_SEAL_IMAGE")
         self._count(quarantined=int(refused.sum()))
@@ -245,27 +231,23 @@ class FilePass:
 
     def _older_than_urgent(self, rows: _Rows) -> np.ndarray:
         """Main lane: rows made before what the urgent lane has brought do not undo it (D3)."""
-        older = np.zeros(rows.chunk.rows, dtype=bool)
+        older = np.zeros(len(rows.checked), dtype=bool)
         if self._terms.urgent or not len(self.state):
             return older
         urgent = (self.state.slots.flags & URGENT).astype(bool)
         met = rows.kept & (rows.before >= 0) & urgent[np.maximum(rows.before, 0)]
         for row in np.flatnonzero(met).tolist():
             old = self._reads.values(int(self.state.ids[rows.before[row]]))
-            values = self._values_of(rows.chunk, row)
+            values = rows.checked.values(row)
             older[row] = rules.operated_at(values) < rules.operated_at(old)
         self._count(kept_urgent=int(older.sum()))
         return older
-
-    @staticmethod
-    def _values_of(chunk: Chunk, row: int) -> dict[str, str | None]:
-        return {name: chunk.value(row, name) or None for name in chunk.layout.names}
 
     # -- effects -----------------------------------------------------------------------------
 
     def _take_deletions(self, rows: _Rows) -> None:
         """deleted=1: the record ends; a record nobody knew is no change."""
-        deleted = rows.kept & rows.equals("deleted", b"1")
+        deleted = rows.kept & rows.checked.deleted
         rows.kept &= ~deleted
         for row in np.flatnonzero(deleted & (rows.before >= 0)).tolist():
             for place in self._meant_by(int(rows.before[row]), int(rows.slots.persons[row])):
@@ -284,38 +266,53 @@ class FilePass:
         kept = np.flatnonzero(rows.kept)
         before = rows.before[kept]
         known = before >= 0
-        self._replaced.append((before[known], rows.parsed.numbers[kept[known]]))
+        self._replaced.append((before[known], rows.checked.numbers[kept[known]]))
         self._count(inserted=int((~known).sum()))
         if not len(kept):
             return
         slots = rows.slots.take(kept)
-        lines = rows.parsed.lines
-        ids = self._pages.add(
-            lines if len(kept) == len(lines) else [lines[row] for row in kept.tolist()], slots
-        )
-        self._search.add(
-            *record_columns.search_entries(rows.chunk, self._keys, kept, ids, slots)
-        )
+        ids = self._store_pages(rows, kept, slots)
+        self._search.add(*_kept_entries(rows, kept, ids))
         self._new.append(slots)
         if self._layout.file_id == SEALS_FILE and self._terms.urgent:
             self._terms.restricted_seals.update(
-                rows.chunk.value_bytes(row, "seal_registration_number") for row in kept.tolist()
+                rows.checked.value_bytes(row, "seal_registration_number") for row in kept.tolist()
             )
         if self._layout.file_id == IMAGES_FILE:
+            checked = rows.checked
             self._outcome.images += [
-                (int(rows.parsed.numbers[row]), rows.chunk.value(row, "image_sha256"))
+                (int(checked.numbers[row]), checked.value_bytes(row, "image_sha256").decode())
                 for row in kept.tolist()
             ]
 
+    def _store_pages(self, rows: _Rows, kept: np.ndarray, slots: Slots) -> np.ndarray:
+        """Store the kept rows; gives their record ids, int64."""
+        checked = rows.checked
+        if checked.sealed is None:
+            lines = checked.lines
+            return self._pages.add(
+                lines if len(kept) == len(lines) else [lines[row] for row in kept.tolist()], slots
+            )
+        pages = checked.sealed.pages
+        if not np.array_equal(checked.sealed.rows, rows.kept):
+            # The worker could not know that some of its rows are stored already or repeated.
+            lines = checked.lines
+            pages = list(
+                self._pages.cutter.from_lines(
+                    [lines[row] for row in kept.tolist()], slots, first_number=pages[0].number
+                )
+            )
+        return self._pages.add_pages(pages)
+
     def _hold_records(self, rows: _Rows, bad: np.ndarray) -> None:
         """Remember whom a row with an error, an unknown code or a household fault concerns."""
-        for finding in rows.parsed.findings:
+        for finding in rows.checked.findings:
             unknown = finding.code == UNKNOWN_CODE
             if finding.line is None or finding.severity == FATAL:
                 continue
             if not (unknown or finding.severity in (ROW, HOUSEHOLD)):
                 continue
-            row = rows.parsed.row_of(finding.line)
+            row = rows.checked.row_of(finding.line)
             if not (rows.kept[row] or bad[row] or finding.severity == ROW):
                 continue
             household = finding.severity == HOUSEHOLD
@@ -377,3 +374,17 @@ class FilePass:
             self._counts,
             **{name: getattr(self._counts, name) + amount for name, amount in amounts.items()},
         )
+
+
+def _kept_entries(
+    rows: _Rows, kept: np.ndarray, ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Search keys of the kept rows, int64 (m), and the record id of each, int64 (m)."""
+    checked = rows.checked
+    record_ids = np.full(len(checked), -1, dtype=np.int64)
+    record_ids[kept] = ids
+    found = record_ids[checked.search_rows]
+    if len(kept) == len(checked):
+        return checked.search_keys, found
+    chosen = found >= 0
+    return checked.search_keys[chosen], found[chosen]

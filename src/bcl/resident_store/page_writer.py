@@ -7,7 +7,7 @@ the database, on the scope's own connection and in its transaction.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from bcl.resident_store import database, deflate_splice
-from bcl.resident_store.pages import PAGE_ROWS, PagePlace, Slots, live_mask, seal
+from bcl.resident_store import database
+from bcl.resident_store.page_cutter import PageCutter, SealedPage
+from bcl.resident_store.pages import PAGE_ROWS, Slots, live_mask
 
 _PAGES_AT_ONCE = 64
 _IDS_AT_ONCE = 1024
 _WAITING_BATCHES = 3
-_LINE_END = b"\r\n"
 
 _INSERT_PAGE = (
     "INSERT INTO resident_store_page (id, municipality_code, file_id, load_number, page_number,"
@@ -83,22 +83,45 @@ class WriterThreads:
 
 
 class PageWriter:
-    """Writes the pages of one file of one load, in the order the lines come."""
+    """Writes the pages of one file of one load, in the order the rows come.
 
-    def __init__(
-        self, threads: WriterThreads, *, municipality_code: str, file_id: str,
-        load_number: int, key_version: int, secret: bytes,
-    ) -> None:
+    Either lines are added, and cut into pages here; or pages that were sealed elsewhere under
+    numbers reserved before.
+    """
+
+    def __init__(self, threads: WriterThreads, cutter: PageCutter) -> None:
         self.pages = 0
         self.rows = 0
         self._threads = threads
-        self._town, self._file_id, self._load = municipality_code, file_id, load_number
-        self._key_version, self._secret = key_version, secret
+        self._cutter = cutter
         self._lines: list[bytes] = []
         self._slots: list[Slots] = []
         self._ids: list[int] = []
         self._page_ids: deque[int] = deque()  # of pages begun and not yet written, in order
         self._open_id = 0  # of the page the next line goes to
+
+    @property
+    def cutter(self) -> PageCutter:
+        """What makes the pages of this file."""
+        return self._cutter
+
+    def reserve(self, rows: int) -> int:
+        """Set aside the page numbers for some rows; gives the first."""
+        first = self.pages
+        self.pages += -(-rows // PAGE_ROWS)
+        return first
+
+    def add_pages(self, pages: Sequence[SealedPage]) -> np.ndarray:
+        """Take sealed pages with reserved numbers; gives the record ids of their rows, int64."""
+        counts = [page.rows for page in pages]
+        self.rows += sum(counts)
+        ids = self._fresh_ids(len(pages))
+        rows = list(zip(ids, pages, strict=True))
+        self._threads.write(lambda db: _insert_pages(db, self._rows(rows)))
+        return np.concatenate(
+            [page_id * PAGE_ROWS + np.arange(count) for page_id, count in
+             zip(ids, counts, strict=True)]
+        )
 
     def add(self, lines: list[bytes], slots: Slots) -> np.ndarray:
         """Take lines (without line ends) and their slots; gives their record ids, int64."""
@@ -140,32 +163,25 @@ class PageWriter:
         slots = Slots.joined(self._slots)
         self._slots = [slots.take(slice(count, None))]
         slots = slots.take(slice(0, count))
-        first = self.pages
-        self.pages += -(-count // PAGE_ROWS)
+        first = self.reserve(count)
         ids = [self._page_ids.popleft() for _ in range(self.pages - first)]
 
         def make() -> list[tuple]:
-            return [
-                self._page(
-                    page_id, first + index,
-                    lines[index * PAGE_ROWS : (index + 1) * PAGE_ROWS],
-                    slots.take(slice(index * PAGE_ROWS, (index + 1) * PAGE_ROWS)),
-                )
-                for index, page_id in enumerate(ids)
-            ]
+            pages = self._cutter.from_lines(lines, slots, first_number=first)
+            return self._rows(list(zip(ids, pages, strict=True)))
 
         self._threads.seal_then_write(make, _insert_pages)
 
-    def _page(self, page_id: int, number: int, lines: list[bytes], slots: Slots) -> tuple:
-        clear = _LINE_END.join(lines) + _LINE_END
-        place = PagePlace(self._town, self._file_id, self._load, number, self._key_version)
-        rows = len(lines)
-        return (
-            page_id, self._town, self._file_id, self._load, number, self._key_version,
-            rows, len(clear), deflate_splice.crc32(clear),
-            live_mask(np.ones(rows, dtype=bool)), rows, slots.packed(),
-            seal(self._secret, place, deflate_splice.deflate_page(clear)),
-        )
+    def _rows(self, pages: Sequence[tuple[int, SealedPage]]) -> list[tuple]:
+        cut = self._cutter
+        return [
+            (
+                page_id, cut.municipality_code, cut.file_id, cut.load_number, page.number,
+                cut.key_version, page.rows, page.clear_size, page.crc32,
+                live_mask(np.ones(page.rows, dtype=bool)), page.rows, page.slots, page.sealed,
+            )
+            for page_id, page in pages
+        ]
 
 
 def _insert_pages(db: psycopg.Cursor, pages: list[tuple]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from bcl.foundation import crypto
+from bcl.foundation.places import aad
 from bcl.resident_store import deflate_splice
 from bcl.resident_store.blind_keys import DIGEST_BYTES, halves, whole
 
@@ -174,7 +174,7 @@ class PagePlace:
     def associated_data(self) -> bytes:
         """Associated data of the page (D12)."""
         place = f"{self.load_number}/{self.page_number}"
-        return crypto.aad(self.municipality_code, TABLE, self.file_id, place, self.key_version)
+        return aad(self.municipality_code, TABLE, self.file_id, place, self.key_version)
 
 
 def seal(secret: bytes, place: PagePlace, deflated: bytes) -> bytes:

@@ -44,10 +44,21 @@ def cert_link_value(issuer_key: str, serial_number: str) -> str:
     return issuer_key + _LINK_SEPARATOR.decode() + serial_number
 
 
-def slots_of(
-    chunk: Chunk, keys: BlindKeys, *, digests: np.ndarray, records: np.ndarray, urgent: bool
-) -> Slots:
-    """The index of all rows of a chunk."""
+def equals(chunk: Chunk, column: str, value: bytes) -> np.ndarray:
+    """bool (rows): whose column has exactly this value (all False without the column)."""
+    if not chunk.layout.has(column):
+        return np.zeros(chunk.rows, dtype=bool)
+    same: np.ndarray = chunk.fixed(column, len(value)) == value
+    return same & (chunk.lengths(column) == len(value))
+
+
+def valid_links(chunk: Chunk) -> np.ndarray:
+    """bool (rows): rows of J05 that link a certificate to a person now; else all False."""
+    return equals(chunk, "link_status", b"1") & ~equals(chunk, "deleted", b"1")
+
+
+def slots_of(chunk: Chunk, keys: BlindKeys, *, digests: np.ndarray, urgent: bool) -> Slots:
+    """The index of all rows of a chunk; `digests` uint64 (rows, 2) of their content."""
     layout = chunk.layout
     flags = np.full(chunk.rows, URGENT if urgent else 0, dtype=np.uint8)
     if layout.has("latest"):
@@ -59,7 +70,7 @@ def slots_of(
         facts = household_facts.pack(chunk, keys) ^ keys.pads(digests)
     return Slots(
         digests=digests,
-        records=records,
+        records=keys.record_keys(chunk),
         persons=_subject_keys(chunk, keys, "addressee_number", PERSON),
         households=_subject_keys(chunk, keys, "household_number", HOUSEHOLD),
         facts=facts,
@@ -75,12 +86,9 @@ def _subject_keys(chunk: Chunk, keys: BlindKeys, column: str, kind: str) -> np.n
 
 
 def search_entries(
-    chunk: Chunk, keys: BlindKeys, kept: np.ndarray, record_ids: np.ndarray, slots: Slots
+    chunk: Chunk, keys: BlindKeys, slots: Slots
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All search entries of the kept rows: keys int64 (m) and record ids int64 (m).
-
-    `kept` int64 are rows of the chunk, `record_ids` and `slots` theirs, in the same order.
-    """
+    """All search entries of a chunk: keys int64 (m), and the row of each int32 (m)."""
     found: list[np.ndarray] = [slots.persons, slots.households]
     filled = chunk.filled_columns()
     folded: dict[str, list[str]] = {}
@@ -91,31 +99,22 @@ def search_entries(
         if kind in FOLDS:
             folded.setdefault(kind, []).append(column.name)
         else:
-            found.append(_exact_keys(chunk, keys, column.name, kind, kept))
+            found.append(_subject_keys(chunk, keys, column.name, kind))
     for kind, names in folded.items():
-        found += _folded_keys(chunk, keys, names, kind, kept)
+        found += _folded_keys(chunk, keys, names, kind)
     if chunk.layout.has("issuer_key"):
-        found.append(_link_keys(chunk, keys, kept))
-    present = [column != 0 for column in found]
+        found.append(_link_keys(chunk, keys))
+    rows = [np.flatnonzero(column).astype(np.int32) for column in found]
     return (
-        np.concatenate([each[chosen] for each, chosen in zip(found, present, strict=True)]),
-        np.concatenate([record_ids[chosen] for chosen in present]),
+        np.concatenate([each[chosen] for each, chosen in zip(found, rows, strict=True)]),
+        np.concatenate(rows),
     )
 
 
-def _exact_keys(
-    chunk: Chunk, keys: BlindKeys, column: str, kind: str, kept: np.ndarray
-) -> np.ndarray:
-    """Search keys of one exact column for the kept rows, 0 where it is empty; int64."""
-    messages, lengths = column_matrix(chunk, column)
-    messages, lengths = messages[kept], lengths[kept]
-    return np.where(lengths > 0, keys.search_keys(kind, messages, lengths), 0)
-
-
 def _folded_keys(
-    chunk: Chunk, keys: BlindKeys, columns: list[str], kind: str, kept: np.ndarray
+    chunk: Chunk, keys: BlindKeys, columns: list[str], kind: str
 ) -> list[np.ndarray]:
-    """Search keys of the columns of one folded kind for the kept rows, 0 = none; int64 each.
+    """Search keys of the columns of one folded kind for all rows, 0 = none; int64 each.
 
     A value that an earlier column of the row holds already is left out: the preferred name is
     nearly always the name.
@@ -125,11 +124,11 @@ def _folded_keys(
     for column in columns:
         lengths = chunk.lengths(column)
         width = max(1, min(MAX_FIXED_WIDTH, int(lengths.max())))
-        own = chunk.fixed(column, width)[kept]
-        fresh = lengths[kept] > 0
+        own = chunk.fixed(column, width)
+        fresh = lengths > 0
         for earlier in values:
             fresh &= own != earlier
-        result = np.zeros(len(kept), dtype=np.int64)
+        result = np.zeros(chunk.rows, dtype=np.int64)
         rows = np.flatnonzero(fresh)
         if len(rows):
             result[rows] = keys.folded_keys(kind, own[rows].tolist())
@@ -140,12 +139,12 @@ def _folded_keys(
     return found
 
 
-def _link_keys(chunk: Chunk, keys: BlindKeys, kept: np.ndarray) -> np.ndarray:
+def _link_keys(chunk: Chunk, keys: BlindKeys) -> np.ndarray:
     """Search keys of issuer and serial together; int64."""
     pairs = [
         chunk.value_bytes(row, "issuer_key") + _LINK_SEPARATOR
         + chunk.value_bytes(row, "serial_number")
-        for row in kept.tolist()
+        for row in range(chunk.rows)
     ]
     if not pairs:
         return np.zeros(0, dtype=np.int64)

@@ -17,10 +17,14 @@ from bcl.foundation.keys import KeyPurpose
 from bcl.resident_store import database, holds, rules, town_keys
 from bcl.resident_store import seal_images as images_store
 from bcl.resident_store.blind_keys import BlindKeys
+from bcl.resident_store.chunk_reader import Helpers
 from bcl.resident_store.current_state import CurrentState, read_current_state
 from bcl.resident_store.file_pass import IMAGES_FILE, FileOutcome, FilePass, LoadTerms
 from bcl.resident_store.household_facts import RESIDENTS_FILE
+from bcl.resident_store.load_worker import FileTask
+from bcl.resident_store.load_workers import LoadWorkers
 from bcl.resident_store.models import Load
+from bcl.resident_store.page_cutter import PageCutter
 from bcl.resident_store.page_writer import PageWriter, WriterThreads
 from bcl.resident_store.pages import PAGE_ROWS, live_mask, live_slots
 from bcl.resident_store.rules import LoadResult, LoadSummary, Verdict
@@ -51,6 +55,7 @@ class _Load:
     terms: LoadTerms
     keys: BlindKeys
     threads: WriterThreads
+    workers: LoadWorkers
     outcomes: dict[str, FileOutcome] = field(default_factory=dict)
     held: holds.HoldCounts = field(default_factory=holds.HoldCounts)
     persons_held: int = 0
@@ -127,8 +132,8 @@ def _run(
     terms: LoadTerms, open_files: Iterable[OpenFile], images: Iterable[tuple[str, bytes]]
 ) -> LoadSummary:
     town = terms.municipality_code
-    with WriterThreads() as threads:
-        load = _Load(terms, town_keys.blind_keys(town), threads)
+    with WriterThreads() as threads, LoadWorkers() as workers:
+        load = _Load(terms, town_keys.blind_keys(town), threads, workers)
         for file_id, layout, source in open_files:
             if (refused := _refused_file(terms, file_id, layout)) is not None:
                 load.extra_findings.append(refused)
@@ -162,22 +167,21 @@ def _apply_one(load: _Load, file_id: str, layout: Layout, source: BinaryIO) -> N
     town, load_number = terms.municipality_code, terms.load_number
     page_key = keys.data_key(town, KeyPurpose.PAGES)
     state = read_current_state(town, file_id)
+    cutter = PageCutter(town, file_id, load_number, page_key.version, page_key.secret)
+    context = CheckContext(
+        municipality_code=town, lane=terms.lane, mode=terms.mode,
+        as_of=terms.as_of.astimezone(JST).date(),
+        interface=load_interface(terms.interface_version), file=file_id,
+    )
     file_pass = FilePass(
         terms=terms, layout=layout, keys=load.keys, state=state,
-        pages=PageWriter(
-            load.threads, municipality_code=town, file_id=file_id, load_number=load_number,
-            key_version=page_key.version, secret=page_key.secret,
-        ),
+        pages=PageWriter(load.threads, cutter),
         search=SearchIndexWriter(
             load.threads, municipality_code=town, file_id=file_id, load_number=load_number
         ),
-        context=CheckContext(
-            municipality_code=terms.municipality_code, lane=terms.lane, mode=terms.mode,
-            as_of=terms.as_of.astimezone(JST).date(),
-            interface=load_interface(terms.interface_version), file=file_id,
-        ),
+        context=context,
     )
-    outcome = file_pass.run(source)
+    outcome = file_pass.run(source, helpers=_helpers(load, layout, context, cutter))
     load.threads.finish()
     _end_records(terms, file_id, state)
     if file_id == RESIDENTS_FILE:
@@ -191,6 +195,26 @@ def _apply_one(load: _Load, file_id: str, layout: Layout, source: BinaryIO) -> N
     )
     outcome.new = outcome.new.take(slice(0, 0))  # a million slots are no longer needed
     load.outcomes[file_id] = outcome
+
+
+def _helpers(
+    load: _Load, layout: Layout, context: CheckContext, cutter: PageCutter
+) -> Helpers | None:
+    """Workers for a file whose layout they know as well; None where there are none."""
+    interface = context.interface
+    if not load.workers.count or interface.files.get(cutter.file_id) != layout:
+        return None
+    town = cutter.municipality_code
+    return Helpers(
+        load.workers,
+        FileTask(
+            interface_version=interface.version, file_id=cutter.file_id, municipality_code=town,
+            lane=context.lane, mode=context.mode, as_of=context.as_of, file=context.file,
+            urgent=load.terms.urgent, cutter=cutter,
+            identity_secret=keys.data_key(town, KeyPurpose.IDENTITY).secret,
+            search_secret=keys.data_key(town, KeyPurpose.SEARCH).secret,
+        ),
+    )
 
 
 def _end_records(terms: LoadTerms, file_id: str, state: CurrentState) -> None:
