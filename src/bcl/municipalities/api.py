@@ -20,6 +20,13 @@ from bcl.municipalities.actions import (
     set_setting,
     verify_staff_act,
 )
+from bcl.municipalities.notices import (
+    NoticeRecord,
+    close_notice,
+    list_notices,
+    open_notice,
+    open_notices,
+)
 from bcl.municipalities.queries import (
     DeliveryCenterIdentity,
     GatewayIdentity,
@@ -44,9 +51,11 @@ __all__ = [
     "DeliveryCenterIdentity",
     "GatewayIdentity",
     "Municipality",
+    "NoticeRecord",
     "RecoveryReceiver",
     "UnknownMunicipality",
     "cert_fingerprint",
+    "close_notice",
     "find_delivery_center_by_cert",
     "find_gateway_by_cert",
     "find_municipality",
@@ -56,7 +65,10 @@ __all__ = [
     "get_municipality",
     "list_gateways",
     "list_municipality_codes",
+    "list_notices",
     "list_recovery_receivers",
+    "open_notice",
+    "open_notices",
     "register_delivery_center",
     "register_gateway_cert",
     "register_municipality",

@@ -175,3 +175,36 @@ class RecoveryReceiver(models.Model):
 
     def __str__(self) -> str:
         return f"{self.municipality_code} {self.receiver_id}"
+
+
+class Notice(models.Model):
+    """Something a municipality or its operator should know of: open until it is over.
+
+    `mark` tells notices of one code apart (a lane, a version, a deadline). Told once: the same
+    code and mark is one open notice however often it is found again. `detail` holds ids, codes,
+    counts and times only, never a value of a register.
+    """
+
+    municipality_code = TenantField()
+    kind = models.CharField(max_length=16, verbose_name="種類")
+    code = models.CharField(max_length=60, verbose_name="理由コード")
+    mark = models.CharField(max_length=80, blank=True, default="", verbose_name="区別")
+    detail = models.JSONField(default=dict, verbose_name="内訳")
+    opened_at = models.DateTimeField(verbose_name="発生日時")
+    closed_at = models.DateTimeField(null=True, verbose_name="解消日時")
+
+    class Meta:
+        verbose_name = "お知らせ"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["municipality_code", "code", "mark"],
+                condition=models.Q(closed_at__isnull=True),
+                name="notice_open_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=["ALARM", "REMINDER"]), name="notice_kind_is_known"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.municipality_code} {self.code} {self.mark}"
