@@ -89,7 +89,7 @@ class CheckedRows:
 
     def _parsed(self) -> Chunk:
         if self._chunk is None:  # the rows came from another process
-            block = Block(self.first_line, self.canonical)
+            block = Block(self.first_line, self.canonical, len(self))
             self._chunk = parse_block(block, self.layout, name="", closes_later=never)
         return self._chunk
 
@@ -112,9 +112,9 @@ class RowChecker:
             block, self._layout, name=self._context.file, closes_later=closes_later
         )
         findings = check_chunk(self._layout, chunk, self._context)
-        lines = chunk.canonical.split(_LINE_END)[:-1]
         slots = record_columns.slots_of(
-            chunk, self._keys, digests=self._keys.content_digests(lines), urgent=self._urgent
+            chunk, self._keys, digests=self._keys.content_digests(_views(chunk)),
+            urgent=self._urgent,
         )
         search_keys, search_rows = record_columns.search_entries(chunk, self._keys, slots)
         checked = CheckedRows(
@@ -122,11 +122,18 @@ class RowChecker:
             findings=findings, slots=slots, bad=_bad_rows(chunk, findings),
             deleted=record_columns.equals(chunk, "deleted", b"1"),
             valid_links=record_columns.valid_links(chunk),
-            search_keys=search_keys, search_rows=search_rows, _chunk=chunk, _lines=lines,
+            search_keys=search_keys, search_rows=search_rows, _chunk=chunk,
         )
         if self._cutter is not None:
             checked.sealed = _sealed(self._cutter, checked, chunk, first_page)
         return checked
+
+
+def _views(chunk: Chunk) -> list[memoryview]:
+    """The lines without their line ends, not copied."""
+    whole, offsets = memoryview(chunk.canonical), chunk.offsets
+    ends = (offsets[1:] - len(_LINE_END)).tolist()
+    return [whole[a:b] for a, b in zip(offsets[:-1].tolist(), ends, strict=True)]
 
 
 def _bad_rows(chunk: Chunk, findings: list[Finding]) -> np.ndarray:

@@ -103,7 +103,7 @@ class ChunkReader:
                 if block is None:
                     ended = True
                     break
-                first_page = self._pages.reserve(block.data.count(b"\n"))
+                first_page = self._pages.reserve(block.lines)
                 task = BlockTask(block, first_page)
                 under_way.append((block, helpers.workers.submit(helpers.task, task)))
             if under_way:

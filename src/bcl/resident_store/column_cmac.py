@@ -23,8 +23,7 @@ class ColumnCmac:
         self._cipher = Cipher(self._algorithm, modes.ECB())  # noqa: S305
         zero = self.encrypt_blocks(np.zeros((1, BLOCK), dtype=np.uint8))[0].tobytes()
         first = _double(zero)
-        self._whole = np.frombuffer(first, dtype=np.uint64)
-        self._padded = np.frombuffer(_double(first), dtype=np.uint64)
+        self._ends = _ends(whole=first, padded=_double(first))
 
     def encrypt_blocks(self, blocks: np.ndarray) -> np.ndarray:
         """Encrypt uint8 (n, 16) block by block; gives uint8 (n, 16)."""
@@ -50,9 +49,15 @@ class ColumnCmac:
                 messages[:, position * BLOCK : (position + 1) * BLOCK]
             ).view(np.uint64)
             mixed = state ^ block if len(chosen) == rows else state[chosen] ^ block[chosen]
-            last = blocks_of[chosen] == position + 1
-            self._finish(mixed, last, lengths[chosen] - position * BLOCK)
-            state[chosen] = self.encrypt_blocks(mixed).view(np.uint64)
+            left = lengths - position * BLOCK if len(chosen) == rows else (
+                lengths[chosen] - position * BLOCK
+            )
+            mixed ^= self._ends[np.minimum(left, BLOCK + 1)]
+            encrypted = self.encrypt_blocks(mixed).view(np.uint64)
+            if len(chosen) == rows:
+                state = encrypted
+            else:
+                state[chosen] = encrypted
         return state.view(np.uint8).reshape(rows, BLOCK)
 
     def tag(self, message: bytes) -> bytes:
@@ -61,13 +66,18 @@ class ColumnCmac:
         mac.update(message)
         return mac.finalize()
 
-    def _finish(self, mixed: np.ndarray, last: np.ndarray, left: np.ndarray) -> None:
-        """Mix the subkeys into the last block of those messages that end here (in place)."""
-        whole = last & (left == BLOCK)
-        padded = np.flatnonzero(last & (left < BLOCK))
-        mixed[whole] ^= self._whole
-        mixed.view(np.uint8).reshape(-1, BLOCK)[padded, left[padded]] ^= 0x80
-        mixed[padded] ^= self._padded
+
+def _ends(*, whole: bytes, padded: bytes) -> np.ndarray:
+    """What a message's last block is mixed with, by the bytes in it: uint64 (18, 2).
+
+    With 16 bytes the one subkey; with fewer the first bit behind them and the other subkey; in
+    row 17 nothing, for blocks that are not the last.
+    """
+    ends = np.zeros((BLOCK + 2, BLOCK), dtype=np.uint8)
+    ends[:BLOCK] = np.frombuffer(padded, dtype=np.uint8)
+    ends[np.arange(BLOCK), np.arange(BLOCK)] ^= 0x80
+    ends[BLOCK] = np.frombuffer(whole, dtype=np.uint8)
+    return ends.view(np.uint64)
 
 
 def _double(block: bytes) -> bytes:

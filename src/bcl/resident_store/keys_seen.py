@@ -18,6 +18,7 @@ class KeysSeen:
     def __init__(self) -> None:
         self._high = np.zeros(_SMALLEST, dtype=np.uint64)  # 0 marks a free place
         self._low = np.zeros(_SMALLEST, dtype=np.uint64)
+        self._wanted_by = np.zeros(_SMALLEST, dtype=np.int32)
         self._count = 0
         self._without_high: set[int] = set()
 
@@ -44,15 +45,16 @@ class KeysSeen:
         places = (high & np.uint64(mask)).astype(np.intp)
         while len(waiting):
             free = np.flatnonzero(self._high[places] == 0)
-            # Of several that want one free place the first one gets it.
-            wanted, first = np.unique(places[free], return_index=True)
-            won = waiting[free[first]]
+            # Several may want one free place: whoever is written there last gets it.
+            self._wanted_by[places[free]] = free
+            winners = free[self._wanted_by[places[free]] == free]
+            won, wanted = waiting[winners], places[winners]
             self._high[wanted], self._low[wanted] = high[won], low[won]
             new[won] = True
             on = (self._high[places] != high[waiting]) | (self._low[places] != low[waiting])
             waiting, places = waiting[on], (places[on] + 1) & mask
         self._count += int(np.count_nonzero(new))
-        return new
+        return new if new.all() else _first_of_each(high, low, new)
 
     def _make_room(self, more: int) -> None:
         wanted = len(self._high)
@@ -63,5 +65,16 @@ class KeysSeen:
         filled = np.flatnonzero(self._high)
         high, low = self._high[filled], self._low[filled]
         self._high, self._low = np.zeros(wanted, np.uint64), np.zeros(wanted, np.uint64)
+        self._wanted_by = np.zeros(wanted, np.int32)
         self._count = 0
         self._put(high, low)
+
+
+def _first_of_each(high: np.ndarray, low: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Of equal keys of which one is new, let it be the first; bool (n)."""
+    order = np.lexsort((low, high))
+    high, low = high[order], low[order]
+    starts = np.flatnonzero(np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1])))
+    first = np.zeros(len(new), dtype=bool)
+    first[order[starts]] = np.logical_or.reduceat(new[order], starts)
+    return first

@@ -27,6 +27,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = "from bcl.resident_store.load_worker import main; main()"
 _ENVIRONMENT = {
     "POLARS_MAX_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
     # Blocks are all alike: memory is taken once and kept, instead of being given back and
     # taken again (a page fault every 4 KB) for each of them.
     "MALLOC_ARENA_MAX": "1",

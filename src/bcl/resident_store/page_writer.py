@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psycopg
@@ -19,14 +19,19 @@ from bcl.resident_store import database
 from bcl.resident_store.page_cutter import PageCutter, SealedPage
 from bcl.resident_store.pages import PAGE_ROWS, Slots, live_mask
 
+Item = TypeVar("Item")
+
 _PAGES_AT_ONCE = 64
 _IDS_AT_ONCE = 1024
 _WAITING_BATCHES = 3
 
-_INSERT_PAGE = (
+_INSERT_PAGES = (
     "INSERT INTO resident_store_page (id, municipality_code, file_id, load_number, page_number,"
     " key_version, rows, clear_size, crc32, live, live_rows, slots, sealed)"
-    " VALUES (%b, %s, %s, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"
+    " SELECT page.id, %s, %s, %b, page.number, %b, page.rows, page.size, page.crc32, page.live,"
+    " page.rows, page.slots, page.sealed"
+    " FROM unnest(%b::bigint[], %b::int[], %b::smallint[], %b::int[], %b::bigint[], %b::bytea[],"
+    " %b::bytea[], %b::bytea[]) page(id, number, rows, size, crc32, live, slots, sealed)"
 )
 
 
@@ -54,7 +59,7 @@ class WriterThreads:
         self._writing.shutdown(wait=True, cancel_futures=kind is not None)
 
     def seal_then_write(
-        self, make: Callable[[], list[tuple]], write: Callable[[psycopg.Cursor, list[tuple]], None]
+        self, make: Callable[[], Item], write: Callable[[psycopg.Cursor, Item], None]
     ) -> None:
         """Run `make` in the sealing thread, then `write` with its result in the other."""
         made = self._sealing.submit(make)
@@ -117,7 +122,7 @@ class PageWriter:
         self.rows += sum(counts)
         ids = self._fresh_ids(len(pages))
         rows = list(zip(ids, pages, strict=True))
-        self._threads.write(lambda db: _insert_pages(db, self._rows(rows)))
+        self._threads.write(lambda db: self._insert(db, rows))
         return np.concatenate(
             [page_id * PAGE_ROWS + np.arange(count) for page_id, count in
              zip(ids, counts, strict=True)]
@@ -166,24 +171,34 @@ class PageWriter:
         first = self.reserve(count)
         ids = [self._page_ids.popleft() for _ in range(self.pages - first)]
 
-        def make() -> list[tuple]:
+        def make() -> list[tuple[int, SealedPage]]:
             pages = self._cutter.from_lines(lines, slots, first_number=first)
-            return self._rows(list(zip(ids, pages, strict=True)))
+            return list(zip(ids, pages, strict=True))
 
-        self._threads.seal_then_write(make, _insert_pages)
+        self._threads.seal_then_write(make, self._insert)
 
-    def _rows(self, pages: Sequence[tuple[int, SealedPage]]) -> list[tuple]:
+    def _insert(self, db: psycopg.Cursor, pages: Sequence[tuple[int, SealedPage]]) -> None:
         cut = self._cutter
-        return [
-            (
-                page_id, cut.municipality_code, cut.file_id, cut.load_number, page.number,
-                cut.key_version, page.rows, page.clear_size, page.crc32,
-                live_mask(np.ones(page.rows, dtype=bool)), page.rows, page.slots, page.sealed,
-            )
-            for page_id, page in pages
-        ]
+        place = (cut.municipality_code, cut.file_id, cut.load_number, cut.key_version)
+        for start in range(0, len(pages), _PAGES_AT_ONCE):
+            _insert_pages(db, place, pages[start : start + _PAGES_AT_ONCE])
 
 
-def _insert_pages(db: psycopg.Cursor, pages: list[tuple]) -> None:
-    for start in range(0, len(pages), _PAGES_AT_ONCE):
-        db.executemany(_INSERT_PAGE, pages[start : start + _PAGES_AT_ONCE])
+def _insert_pages(
+    db: psycopg.Cursor, place: tuple[str, str, int, int], pages: Sequence[tuple[int, SealedPage]]
+) -> None:
+    """Store pages in one statement; `place` is town, file id, load number and key version."""
+    db.execute(
+        _INSERT_PAGES,
+        [
+            *place,
+            [page_id for page_id, _ in pages],
+            [page.number for _, page in pages],
+            [page.rows for _, page in pages],
+            [page.clear_size for _, page in pages],
+            [page.crc32 for _, page in pages],
+            [live_mask(np.ones(page.rows, dtype=bool)) for _, page in pages],
+            [page.slots for _, page in pages],
+            [page.sealed for _, page in pages],
+        ],
+    )

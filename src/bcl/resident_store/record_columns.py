@@ -9,6 +9,7 @@ import numpy as np
 
 from bcl.resident_store import household_facts
 from bcl.resident_store.blind_keys import FOLDS, BlindKeys, column_matrix
+from bcl.resident_store.column_fold import fold_column
 from bcl.resident_store.pages import LATEST, URGENT, Slots
 from bcl_contract.linkage.layouts import Layout
 from bcl_contract.linkage.table import MAX_FIXED_WIDTH, Chunk
@@ -123,7 +124,7 @@ def _folded_keys(
     values: list[np.ndarray] = []
     for column in columns:
         lengths = chunk.lengths(column)
-        width = max(1, min(MAX_FIXED_WIDTH, int(lengths.max())))
+        width = -(-min(MAX_FIXED_WIDTH - 3, chunk.longest(column)) // 3) * 3
         own = chunk.fixed(column, width)
         fresh = lengths > 0
         for earlier in values:
@@ -131,12 +132,21 @@ def _folded_keys(
         result = np.zeros(chunk.rows, dtype=np.int64)
         rows = np.flatnonzero(fresh)
         if len(rows):
-            result[rows] = keys.folded_keys(kind, own[rows].tolist())
+            result[rows] = _keys_of_folded(keys, kind, own[rows])
             for earlier_keys in found:  # different spellings may fold to the same
                 result[result == earlier_keys] = 0
         values.append(own)
         found.append(result)
     return found
+
+
+def _keys_of_folded(keys: BlindKeys, kind: str, values: np.ndarray) -> np.ndarray:
+    """Search keys of values, dtype S{3 k} (n), of a folded kind; int64 (n)."""
+    matrix, lengths, left = fold_column(FOLDS[kind], values)
+    result = keys.search_keys(kind, matrix, lengths)
+    if len(left):
+        result[left] = keys.folded_keys(kind, values[left].tolist())
+    return result
 
 
 def _link_keys(chunk: Chunk, keys: BlindKeys) -> np.ndarray:

@@ -20,6 +20,7 @@ from bcl_contract.linkage.table_chunk import (
     Block,
     Chunk,
     checked_text,
+    count_lines,
     parse_block,
 )
 
@@ -80,9 +81,9 @@ class TableReader(Iterator[Chunk]):
         """
         self._read_header()
         while data := self._next_block():
-            block = Block(self._line, data)
+            block = Block(self._line, data, count_lines(data))
             yield block
-            self._line += data.count(b"\n")
+            self._line += block.lines
 
     def closes_later(self) -> bool:
         """Whether a quote left open in the block given last is closed by a line not far behind."""

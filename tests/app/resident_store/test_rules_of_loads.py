@@ -317,11 +317,11 @@ def test_load__that_fails_while_writing__leaves_nothing(
     sender.send({"J01": [resident(1, household=1)]})
     calls = []
 
-    def fail(db, pages) -> None:
+    def fail(db, place, pages) -> None:
         calls.append(len(pages))
         if len(calls) == 2:
             raise RuntimeError("disk")
-        original(db, pages)
+        original(db, place, pages)
 
     original = page_writer._insert_pages
     monkeypatch.setattr(page_writer, "_insert_pages", fail)

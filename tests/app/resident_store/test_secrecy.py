@@ -158,9 +158,9 @@ def test_load__whose_connection_is_killed__leaves_the_state_before_it(
     assert sender.send({"J01": rows[:50]}).landed
     original, calls = page_writer._insert_pages, []
 
-    def killed(db, pages) -> None:
+    def killed(db, place, pages) -> None:
         calls.append(len(pages))
-        original(db, pages)
+        original(db, place, pages)
         if len(calls) == 1:
             superuser_connection.execute(
                 "SELECT pg_terminate_backend(%s)", [db.connection.info.backend_pid]
