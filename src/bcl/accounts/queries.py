@@ -101,11 +101,14 @@ def find_session(terminal: Terminal, token: str, at: datetime) -> Principal | Re
             .filter(token_digest=token_digest(token), terminal_id=terminal.id, ended_at=None)
             .first()
         )
-        if row is None or row.account_epoch != row.account.epoch:
+        if row is None:
             return Refusal("SESSION_UNKNOWN")
+        # A stopped account first: its holder should read why, not just meet the sign-in page.
         refusal = _judge_account(row.account, at) or rules.judge_session(
             rules.SessionTimes(row.began_at, row.last_seen_at), at, rules.limits_on(at.date())
         )
+        if refusal is None and row.account_epoch != row.account.epoch:
+            refusal = Refusal("SESSION_UNKNOWN")
         if refusal is not None:
             return refusal
         return principal_of(row, terminal)

@@ -52,6 +52,9 @@ def up(name: str | None, towns: tuple[str, ...]) -> None:
         try:
             with made:
                 click.echo(f"全体のページ: {made.page_url}")
+                click.echo(
+                    f"管理者ページ: {made.console_url}（サインインのしかた: bcl world people）"
+                )
                 click.echo("止めるには Ctrl-C を押してください。")
                 keep_running(made)
         except ProgramFault as fault:
@@ -90,7 +93,33 @@ def status(name: str | None) -> None:
         click.echo("動いているものはありません。")
         sys.exit(3)
     click.echo(f"全体のページ: http://127.0.0.1:{places.ports()['page']}/")
+    click.echo(f"管理者ページ: https://localhost:{places.ports()['console']}/（bcl world people）")
     click.echo(f"保存場所: {places.state}")
+
+
+@world.command()
+@_NAME
+def people(name: str | None) -> None:
+    """管理者ページにサインインできる人と、今の確認コードを表示します（デモ専用）。"""
+    from bcl_cli.world.console_people import browser_key_path, read_people
+
+    places = Places.of(name)
+    found = read_people(places)
+    if not found:
+        click.echo("この環境には、まだ誰も登録されていません。bcl world up で作ります。")
+        sys.exit(3)
+    click.echo(f"管理者ページ: https://localhost:{places.ports()['console']}/\n")
+    for code in sorted({one.municipality_code for one in found}):
+        click.echo(
+            f"団体 {code}　端末の証明書（ブラウザに取り込む）: {browser_key_path(places, code)}"
+        )
+        for one in found:
+            if one.municipality_code == code:
+                click.echo(
+                    f"  {one.login_name:<14} パスワード {one.password}  "
+                    f"確認コード {one.code()}  {one.roles_ja}"
+                )
+    click.echo("\n確認コードは30秒ごとに変わり、一度だけ使えます。")
 
 
 @world.command()

@@ -84,7 +84,9 @@ def tell(walk: Walk, world: World) -> None:
     walk.console.print(f"\n  発行した住民票の写し: {shown / walk.notes['certificate']}")
     walk.console.print(f"  リカバリデータ　　　: {shown / walk.notes['package']}")
     walk.console.print(f"  開いた住民票の一覧　: {shown / 'recovery-listing.txt'}")
-    walk.console.print(f"  全体のページ　　　　: {world.page_url}\n")
+    walk.console.print(f"  全体のページ　　　　: {world.page_url}")
+    walk.console.print(f"  管理者ページ　　　　: {world.console_url}/")
+    walk.console.print("  サインインする人　　: .venv/bin/bcl world people\n")
 
 
 def finish(world: World, *, keep: bool) -> None:

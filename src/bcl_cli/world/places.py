@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_TOWNS = ("999997",)
-PORT_NAMES = ("wire", "ocsp", "center", "page")
+PORT_NAMES = ("wire", "ocsp", "center", "page", "console")
 
 
 def default_name() -> str:
@@ -90,13 +90,15 @@ class Places:
     def ports(self) -> dict[str, int]:
         """The world's ports, picked free the first time and kept."""
         path = self.state / "ports.json"
+        kept: dict[str, int] = {}
         if path.is_file():
-            kept: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
-            return kept
-        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        picked = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
-        path.write_text(json.dumps(picked), encoding="utf-8")
-        return picked
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in PORT_NAMES if name not in kept]
+        if missing:  # all of them in a new world, some in one that an older version made
+            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            kept |= dict(zip(missing, free_ports(len(missing)), strict=True))
+            path.write_text(json.dumps(kept), encoding="utf-8")
+        return kept
 
 
 def free_ports(count: int) -> list[int]:

@@ -84,6 +84,11 @@ class World:
         return f"https://localhost:{self.ports['wire']}"
 
     @property
+    def console_url(self) -> str:
+        """The staff pages, for registered terminals."""
+        return f"https://localhost:{self.ports['console']}"
+
+    @property
     def center_url(self) -> str:
         """The certificate delivery center, for kiosks."""
         return f"https://localhost:{self.ports['center']}"
@@ -112,6 +117,10 @@ class World:
             "BCL_WIRE_CERTIFICATE_FILE": str(wire.cert_path),
             "BCL_WIRE_PRIVATE_KEY_FILE": str(wire.key_path),
             "BCL_WIRE_CLIENT_CA_FILE": str(self.pki.wire_clients_path),
+            "BCL_CONSOLE_PORT": str(self.ports["console"]),
+            "BCL_CONSOLE_CERTIFICATE_FILE": str(self.pki.console_server.cert_path),
+            "BCL_CONSOLE_PRIVATE_KEY_FILE": str(self.pki.console_server.key_path),
+            "BCL_CONSOLE_CLIENT_CA_FILE": str(self.pki.terminal_ca.cert_path),
             "BCL_JPKI_OCSP_URL": self.ocsp_url,
             "BCL_JPKI_ROOTS_FILE": str(self.authority.trust_roots_path),
             "BCL_ISSUANCE_SIGNING_KEY_FILE": str(self.pki.bcl_signing.key_path),
@@ -128,9 +137,10 @@ class World:
         self.places.keep_environment(self.environment())
         migrate.run()
         self.load_django()
-        from bcl_cli.world import registry
+        from bcl_cli.world import console_people, registry
 
         registry.register(self.places, self.pki)
+        console_people.register_people(self.places, self.pki)
         for code in self.towns:
             gateway_config.write(self, code)
         write_configuration(
@@ -180,6 +190,7 @@ class World:
         return [
             self._program("jpki", jpki, "ocsp"),
             self._program("wire", ["-m", "bcl_cli.main", "serve", "wire"], "wire"),
+            self._program("console", ["-m", "bcl_cli.main", "serve", "console"], "console"),
             self._program("worker", ["-m", "bcl_cli.main", "serve", "worker"], None),
             self._program("center", center, "center"),
             *(self._program(f"gateway-{code}", self._gateway(code), None) for code in self.towns),
