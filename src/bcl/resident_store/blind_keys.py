@@ -20,6 +20,7 @@ from bcl_contract.linkage.layouts import Layout
 from bcl_contract.linkage.table import MAX_FIXED_WIDTH, Chunk
 
 DIGEST_BYTES = 16
+_SHA256_BYTES = 32
 # No register text holds this noncharacter; folding many values at once keeps it in place.
 _SEPARATOR = "\ufdd0"
 _CACHE_LIMIT = 100_000
@@ -41,7 +42,7 @@ class BlindKeys:
     """All keyed digests of one municipality. Holds secrets: no repr, never stored."""
 
     def __init__(self, *, identity: bytes, search: bytes) -> None:
-        self._content = derive(identity, "content digest")
+        self._content = ColumnCmac(derive(identity, "content digest"))
         self._part = ColumnCmac(derive(identity, "record key part"))
         self._record = ColumnCmac(derive(identity, "record key"))
         self._name_check = ColumnCmac(derive(identity, "household name"))
@@ -56,12 +57,14 @@ class BlindKeys:
     # -- content and record ------------------------------------------------------------------
 
     def content_digests(self, lines: Sequence[bytes | memoryview]) -> np.ndarray:
-        """Keyed BLAKE2b-128 of canonical lines; gives uint64 (n, 2), big-endian halves."""
-        blake2b, key = hashlib.blake2b, self._content
-        joined = b"".join(
-            [blake2b(line, key=key, digest_size=DIGEST_BYTES).digest() for line in lines]
-        )
-        return halves(np.frombuffer(joined, dtype=np.uint8).reshape(-1, DIGEST_BYTES))
+        """Keyed 128-bit digests of canonical lines; gives uint64 (n, 2), big-endian halves.
+
+        AES-CMAC over SHA-256: half the time of a keyed hash of each line.
+        """
+        sha256 = hashlib.sha256
+        joined = b"".join([sha256(line).digest() for line in lines])
+        hashes = np.frombuffer(joined, dtype=np.uint8).reshape(-1, _SHA256_BYTES)
+        return halves(self._content.tags(hashes, np.full(len(hashes), _SHA256_BYTES)))
 
     def record_keys(self, chunk: Chunk) -> np.ndarray:
         """128-bit digests of the key columns of all rows; gives uint64 (n, 2).

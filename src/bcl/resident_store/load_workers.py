@@ -33,6 +33,7 @@ _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(96 << 20),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 
 

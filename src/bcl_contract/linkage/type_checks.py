@@ -79,7 +79,8 @@ def _judge_matrix(
     name = column.name
     rows = view.filled_rows(name)
     longest = view.longest(name)
-    width = min(MATRIX_BYTES, -(-longest // 3) * 3)
+    # Four bytes are gathered for comparisons of codes anyway; kana take three each.
+    width = 4 if longest <= 4 and column.type != "K" else min(MATRIX_BYTES, -(-longest // 3) * 3)
     marks = suspicious(view.matrix(name, width, rows))
     if longest <= width and not marks.any():  # one look at all of them spares one at each row
         return NO_ROWS
