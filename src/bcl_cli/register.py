@@ -184,13 +184,15 @@ def seal(municipality_code: str, image: Path, side_mm: float, valid_from: dateti
 
 
 @register.command()
-@click.argument("kind", type=click.Choice(["gateway", "center", "staff"]), metavar="種類")
+@click.argument(
+    "kind", type=click.Choice(["gateway", "center", "staff", "terminal"]), metavar="種類"
+)
 @click.argument("party_id", metavar="番号")
 @municipality_option(required=False)
 def revoke(kind: str, party_id: str, municipality_code: str | None) -> None:
-    """連携装置（gateway）・センター（center）・職員（staff）の登録をすぐに失効させます。"""
-    if kind == "staff" and municipality_code is None:
-        raise click.UsageError("職員を失効させるときは --municipality を指定してください。")
+    """連携装置（gateway）・センター（center）・職員（staff）・端末（terminal）をすぐに失効させます。"""
+    if kind in ("staff", "terminal") and municipality_code is None:
+        raise click.UsageError("職員と端末を失効させるときは --municipality を指定してください。")
     start()
     from bcl.municipalities import api
     from bcl_contract.refusals import Refusal
@@ -198,12 +200,70 @@ def revoke(kind: str, party_id: str, municipality_code: str | None) -> None:
     by = _operator()
     if kind == "gateway":
         done = api.revoke_gateway(party_id, by=by)
+    elif kind == "terminal":
+        done = _revoke_terminal(party_id, str(municipality_code))
     elif kind == "center":
         done = api.revoke_delivery_center(party_id, by=by)
     else:
         done = api.revoke_staff(str(municipality_code), party_id, by=by)
     or_refuse(None if done else Refusal("REGISTRATION_UNKNOWN"))
     click.echo(f"{party_id} を失効させました。")
+
+
+@register.command()
+@click.option("--owner", required=True, metavar="団体コード", help="団体コード（機構は 000000）")
+@click.option("--id", "terminal_id", required=True, metavar="端末番号", help="例: t-001")
+@click.option("--name", "name_ja", required=True, metavar="端末名", help="例: 市民課の端末1")
+@click.option(
+    "--class",
+    "terminal_class",
+    type=click.Choice(["LGWAN", "INDIVIDUAL_NUMBER"]),
+    default="LGWAN",
+    metavar="区分",
+    help="LGWAN（LGWAN系）か INDIVIDUAL_NUMBER（マイナンバー利用事務系）",
+)
+@click.option(
+    "--certificate", required=True, type=_FILE, metavar="証明書ファイル", help="端末の証明書（PEM）"
+)
+def terminal(
+    owner: str, terminal_id: str, name_ja: str, terminal_class: str, certificate: Path
+) -> None:
+    """管理者ページを開ける端末を、端末の証明書で登録します。"""
+    start()
+    from bcl.accounts import api
+    from bcl_contract import clock
+
+    if owner != api.AGENCY_CODE:
+        _known(owner)
+    made = api.register_terminal(
+        owner_code=owner,
+        terminal_id=_id(terminal_id),
+        name_ja=name_ja,
+        terminal_class=api.TerminalClass(terminal_class),
+        cert_pem=certificate.read_bytes(),
+        by=_operator(),
+        at=clock.now(),
+    )
+    click.echo(f"端末 {or_refuse(made).id} を登録しました。")
+
+
+@register.command()
+@click.option("--owner", required=True, metavar="団体コード", help="団体コード（機構は 000000）")
+@click.option("--id", "login_name", required=True, metavar="職員番号", help="例: admin-1")
+@click.option("--name", "name_ja", required=True, metavar="氏名", help="管理者の氏名")
+def administrator(owner: str, login_name: str, name_ja: str) -> None:
+    """管理者ページの最初の管理者を作り、本人に渡す登録コードを一度だけ表示します。"""
+    start()
+    from bcl.accounts import api
+    from bcl_contract import clock
+
+    if owner != api.AGENCY_CODE:
+        _known(owner)
+    made = or_refuse(
+        api.found_administrator(owner, _id(login_name), name_ja, by=_operator(), at=clock.now())
+    )
+    click.echo(f"登録コード: {made.enrolment_code}")
+    click.echo("本人だけに渡してください。一度だけ使えて、72時間で切れます。")
 
 
 @register.command("list")
@@ -231,6 +291,16 @@ def _operator() -> Actor:
 
     account = re.sub(r"[^A-Za-z0-9._-]", "-", getpass.getuser())
     return Actor("system", f"operator:{account}")
+
+
+def _revoke_terminal(terminal_id: str, owner_code: str) -> bool:
+    from bcl.accounts import api
+    from bcl_contract import clock
+
+    refusal = api.revoke_terminal(
+        terminal_id, owner_code=owner_code, by=_operator(), at=clock.now()
+    )
+    return refusal is None
 
 
 def _known(municipality_code: str) -> None:

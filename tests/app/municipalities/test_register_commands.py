@@ -121,3 +121,24 @@ def test_register__wrong_files_and_codes__each_have_their_refusal(town, pki, tmp
         code_of(call("receiver", "--municipality", town, "--id", "r", "--age-key", "age1x"))
         == "REGISTRATION_KEY_INVALID"
     )
+
+
+@pytest.mark.requirement("R-061")
+def test_register__terminal_and_first_administrator__can_enrol(town, pki) -> None:
+    from bcl.accounts import api as accounts
+
+    words = ("terminal", "--owner", town, "--id", "t-1", "--name", "窓口の端末")
+    certificate = ("--certificate", pki.terminal(town).cert_path)
+    assert call(*words, *certificate).exit_code == 0
+    made = call("administrator", "--owner", town, "--id", "admin-1", "--name", "見本　一郎")
+    assert made.exit_code == 0, made.output
+    code = made.output.split("登録コード: ")[1].split()[0]
+    (terminal,) = accounts.list_terminals(town)
+    begun = accounts.begin_enrolment(terminal, "admin-1", code, at=clock.now())
+    assert isinstance(begun, accounts.SignedIn)
+    twice = call("administrator", "--owner", town, "--id", "admin-1", "--name", "x")
+    assert twice.exit_code == 3 and "ACCOUNT_EXISTS" in twice.output
+    assert call("revoke", "terminal", "t-1").exit_code == 2
+    assert call("revoke", "terminal", "t-1", "--municipality", town).exit_code == 0
+    again = call(*words, *certificate)
+    assert again.exit_code == 3 and "REGISTRATION_CONFLICT" in again.output
