@@ -39,9 +39,17 @@ def seal_cell(
     clear: bytes,
     *,
     purpose: KeyPurpose = KeyPurpose.CELLS,
+    version: int | None = None,
 ) -> bytes:
-    """Encrypt `clear` for exactly one place, with the town's current key of `purpose`."""
-    key = keys.data_key(municipality_code, purpose)
+    """Encrypt `clear` for exactly one place, with the town's current key of `purpose`.
+
+    `version` names the key's version instead, for sealing again after a rotation.
+    """
+    key = (
+        keys.data_key(municipality_code, purpose)
+        if version is None
+        else keys.data_key_version(municipality_code, purpose, version)
+    )
     nonce = secrets.token_bytes(_NONCE_BYTES)
     place = aad(municipality_code, table, column, row_id, key.version)
     return (
