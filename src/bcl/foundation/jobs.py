@@ -59,6 +59,7 @@ class Task:
     one_at_a_time: bool
     attempts: int
     cron: str | None
+    prompt: bool = False
 
 
 _tasks: dict[str, Task] = {}
@@ -72,6 +73,7 @@ def task(
     one_at_a_time: bool = False,
     attempts: int = 10,
     cron: str | None = None,
+    prompt: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as the task `name` (`app.verb_object`).
 
@@ -79,7 +81,8 @@ def task(
     `tenancy.scope`, because many first do slow work outside of a transaction.
     `one_at_a_time`: jobs of this queue run in order, one at a time per municipality.
     `cron` ("15 3 * * *", "*/10 * * * *") starts it without arguments, in Japan time: a time of
-    every day or an interval within the hour.
+    every day or an interval within the hour. `prompt`: the queue gets a worker's place of its
+    own, so that its jobs, which must be short, never stand behind long ones of any town.
     """
     if not _NAME.match(name):
         raise ValueError("a task is named app.verb_object")
@@ -88,7 +91,7 @@ def task(
         known = _tasks.get(name)
         if known is not None and known.function.__qualname__ != function.__qualname__:
             raise ValueError(f"task {name} is registered twice")
-        _tasks[name] = Task(name, queue, function, one_at_a_time, attempts, cron)
+        _tasks[name] = Task(name, queue, function, one_at_a_time, attempts, cron, prompt)
         if _bound_app is not None:
             _add(_bound_app, _tasks[name])
         return function
@@ -140,6 +143,11 @@ def _call(known: Task, arguments: Mapping[str, Any]) -> None:
 def registered_queues() -> list[str]:
     """Names of all queues that registered tasks use, sorted."""
     return sorted({known.queue for known in _tasks.values()})
+
+
+def prompt_queues() -> list[str]:
+    """Names of the queues whose jobs must not wait for others, sorted."""
+    return sorted({known.queue for known in _tasks.values() if known.prompt})
 
 
 def defer(

@@ -19,6 +19,7 @@ from bcl.foundation import environment_guard, jobs, log, metrics, tenancy
 logger = log.get(__name__)
 
 _PAUSE_SECONDS = 1.0
+_PROMPT_PLACES = 2
 _DATABASE_AWAY = (procrastinate.exceptions.ConnectorException, psycopg.Error, PoolTimeout)
 
 
@@ -81,13 +82,23 @@ async def _run_once(queues: list[str], told: asyncio.Event) -> None:
 
 
 async def _work(app: procrastinate.App, queues: list[str]) -> None:
+    """Long loads never take the places of what must be prompt: those queues have their own."""
+    prompt = [name for name in jobs.prompt_queues() if name in queues]
+    others = [name for name in queues if name not in prompt]
+    working = [_work_on(app, [name], _PROMPT_PLACES) for name in prompt]
+    if others:
+        working.append(_work_on(app, others, settings.BCL.worker.concurrency))
+    await asyncio.gather(*working)
+
+
+async def _work_on(app: procrastinate.App, queues: list[str], places: int) -> None:
     sizes = settings.BCL.worker
     await app.run_worker_async(
         queues=queues,
         name="bcl",
         # What succeeded is told by the facts it made; what failed stays to be looked at.
         delete_jobs="successful",
-        concurrency=sizes.concurrency,
+        concurrency=places,
         shutdown_graceful_timeout=sizes.shutdown_seconds,
         install_signal_handlers=False,
         fetch_job_polling_interval=2.0,

@@ -7,7 +7,9 @@ from bcl.issuance import api
 from bcl.municipalities import api as municipalities
 
 
-@jobs.task("issuance.refresh_issuable_records", queue="issuance", one_at_a_time=True)
+@jobs.task(
+    "issuance.refresh_issuable_records", queue="issuance", one_at_a_time=True, prompt=True
+)
 def refresh_issuable_records(*, municipality_code: str) -> None:
     """Follow the resident store's feed (journey daily-sync, step 9)."""
     api.refresh_issuable_records(municipality_code)

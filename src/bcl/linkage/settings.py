@@ -22,6 +22,11 @@ def limits() -> IntakeLimits:
     return IntakeLimits(free_bytes=settings.BCL.minimum_free_mb * _MEBIBYTE)
 
 
+def environment() -> str:
+    """The environment gateways know this installation by: everything but production is 検証."""
+    return "production" if settings.BCL.environment == "production" else "verification"
+
+
 def subscriber_tasks() -> tuple[str, ...]:
     """Tasks to start after a landing. Wiring is config's: linkage knows no subscriber."""
     tasks: tuple[str, ...] = import_string(

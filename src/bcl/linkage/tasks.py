@@ -15,7 +15,9 @@ def open_transmission(*, municipality_code: str, transmission_id: str) -> None:
     advance_transmission(municipality_code, transmission_id, at=clock.now())
 
 
-@jobs.task("linkage.open_urgent_transmission", queue="linkage_urgent", one_at_a_time=True)
+@jobs.task(
+    "linkage.open_urgent_transmission", queue="linkage_urgent", one_at_a_time=True, prompt=True
+)
 def open_urgent_transmission(*, municipality_code: str, transmission_id: str) -> None:
     """The same for the urgent lane, in a queue of its own."""
     advance_transmission(municipality_code, transmission_id, at=clock.now())

@@ -13,9 +13,10 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
-from bcl.foundation import jobs, log, tenancy
+from bcl.foundation import jobs, log, metrics, tenancy
 from bcl.linkage import settings as intake_settings
 from bcl.linkage.actions.accept import defer_opening
+from bcl.linkage.actions.give_way import MOST_TIMES, GaveWay, UrgentWatch
 from bcl.linkage.actions.move import keep_findings, move_transmission
 from bcl.linkage.actions.obstacle import SYSTEM, publish_obstacle
 from bcl.linkage.actions.opening import (
@@ -41,6 +42,9 @@ from bcl.municipalities import api as municipalities
 from bcl_contract.refusals import Refusal
 
 FAULTS_BEFORE_HOLD = 3
+GIVEN_WAY = metrics.Counter(
+    "bcl_linkage_gave_way_total", "Main loads that stopped for an urgent transmission"
+)
 logger = log.get(__name__)
 
 
@@ -57,7 +61,7 @@ def advance_transmission(
         if state is TransmissionState.HELD:
             state = _resume_held(municipality_code, transmission_id, at=at)
         if state is TransmissionState.OPENED:
-            state = land_transmission(municipality_code, transmission_id, at=at)
+            state = _land_giving_way(municipality_code, transmission_id, at=at)
     except Exception:
         if not _count_fault(municipality_code, transmission_id, at=at):
             raise
@@ -69,10 +73,38 @@ def advance_transmission(
     return state
 
 
-def land_transmission(
+def _land_giving_way(
     municipality_code: str, transmission_id: uuid.UUID | str, *, at: datetime
 ) -> TransmissionState:
-    """Apply an OPENED transmission whose turn it is, or hold or reject it."""
+    """Land; a main load begins anew each time it gave way to an urgent one, but not for ever.
+
+    The urgent one waits for the store's lock already, so the next try queues up behind it.
+    """
+    for times in range(MOST_TIMES):
+        try:
+            return land_transmission(municipality_code, transmission_id, at=at)
+        except GaveWay:
+            GIVEN_WAY.inc()
+            logger.info(
+                "main_load_gave_way",
+                municipality_code=municipality_code,
+                transmission_id=str(transmission_id),
+                count=times + 1,
+            )
+    return land_transmission(municipality_code, transmission_id, at=at, give_way=False)
+
+
+def land_transmission(
+    municipality_code: str,
+    transmission_id: uuid.UUID | str,
+    *,
+    at: datetime,
+    give_way: bool = True,
+) -> TransmissionState:
+    """Apply an OPENED transmission whose turn it is, or hold or reject it.
+
+    Raises `GaveWay`, with nothing changed, when a main load meets an urgent transmission.
+    """
     with tenancy.scope(municipality_code):
         transmission = get_transmission(transmission_id)
     with ExitStack() as stack:
@@ -97,8 +129,16 @@ def land_transmission(
             )
             publish_obstacle(municipality_code, at=at)
             return TransmissionState.HELD
+        watch = stack.enter_context(
+            UrgentWatch(municipality_code, wanted=give_way and transmission.lane == "main")
+        )
         outcome = apply_package(
-            package, transmission=transmission, decide=_judge(transmission, at), by=SYSTEM, at=at
+            package,
+            transmission=transmission,
+            decide=_judge(transmission, at),
+            watch=watch,
+            by=SYSTEM,
+            at=at,
         )
         _record_outcome(transmission, lane, outcome, at=at)
         publish_obstacle(municipality_code, at=at)

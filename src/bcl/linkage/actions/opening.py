@@ -97,6 +97,12 @@ def _check(
     manifest = package.manifest
     if manifest.bundle_id != transmission.bundle_id:
         return Refusal("TRANSMISSION_BUNDLE_ID")
+    if manifest.meant_for != intake_settings.environment():
+        return Refusal("TRANSMISSION_ENVIRONMENT", {"environment": manifest.meant_for})
+    ahead = manifest.created_at - transmission.received_at
+    if ahead.total_seconds() > intake_settings.limits().clock_skew_seconds:
+        # Sealed after it arrived: the town hall's clock is ahead.
+        return Refusal("TRANSMISSION_CLOCK_SKEW", {"seconds": round(ahead.total_seconds())})
     refusal = judge_interface_version(manifest.interface_version, at, load_interface_windows())
     return manifest if refusal is None else refusal
 

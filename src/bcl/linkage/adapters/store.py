@@ -10,6 +10,7 @@ from typing import BinaryIO
 from django.db import transaction
 
 from bcl.foundation import audit
+from bcl.linkage.actions.give_way import UrgentWatch
 from bcl.linkage.models import Transmission
 from bcl.linkage.rules import FileCounts, TransmissionSummary, Verdict, VerdictKind
 from bcl.resident_store import api as store
@@ -37,16 +38,19 @@ def apply_package(
     *,
     transmission: Transmission,
     decide: Decide,
+    watch: UrgentWatch,
     by: audit.Actor,
     at: datetime,
 ) -> LoadOutcome:
     """Run one pass of the store over an open package inside the caller's transaction (step 8).
 
-    Anything but LAND leaves nothing of the pass in the database.
+    Anything but LAND leaves nothing of the pass in the database. Raises `GaveWay` when `watch`
+    sees an urgent transmission.
     """
     verdicts: list[Verdict] = []
 
     def judge(summary: store.LoadSummary) -> store.Verdict:
+        watch.check()
         verdicts.append(decide(_summarise(summary, package)))
         return store.Verdict(verdicts[-1].kind.value)
 
@@ -60,7 +64,7 @@ def apply_package(
                 mode=transmission.mode,
                 as_of=package.manifest.as_of,
                 interface_version=transmission.interface_version,
-                open_files=_tables(package),
+                open_files=_tables(package, watch),
                 seal_images=_seal_images(package),
                 decide=judge,
                 by=by,
@@ -84,11 +88,13 @@ def _broken(refusal: Refusal, findings: Sequence[Finding]) -> LoadOutcome:
     return LoadOutcome(Verdict(VerdictKind.REJECT, refusal), [], findings, len(findings))
 
 
-def _tables(package: OpenPackage) -> Iterator[tuple[str, Layout, BinaryIO]]:
+def _tables(
+    package: OpenPackage, watch: UrgentWatch
+) -> Iterator[tuple[str, Layout, BinaryIO]]:
     layouts = load_interface(package.manifest.interface_version).files
     for entry in package.manifest.tables:
         with package.open_member(entry.name) as member:
-            yield entry.file_id, layouts[entry.file_id], member
+            yield entry.file_id, layouts[entry.file_id], watch.over(member)
 
 
 def _seal_images(package: OpenPackage) -> Iterator[tuple[str, bytes]]:

@@ -1,9 +1,9 @@
 """Drop folders of an external transfer tool: receive keys, and what was answered."""
 
-import bcl.foundation.fields
 import django.db.models.deletion
 from django.db import migrations, models
 
+import bcl.foundation.fields
 from bcl.foundation.migration_operations import tenant_table
 
 

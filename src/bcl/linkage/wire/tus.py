@@ -142,6 +142,13 @@ def check_sent_at(value: str | None, *, now: datetime, tolerance: timedelta) -> 
     return None
 
 
+def check_environment(value: str | None, *, own: str) -> Refusal | None:
+    """Refuse a sender of another environment, and one that doesn't say which it is (R-040)."""
+    if value == own:
+        return None
+    return Refusal("LINKAGE_ENVIRONMENT_MISMATCH", {"environment": own})
+
+
 def chunk_length(
     *, content_length: str | None, transfer_encoding: str | None
 ) -> int | Refusal | None:

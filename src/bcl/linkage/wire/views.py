@@ -46,14 +46,28 @@ def refuse(refusal: Refusal) -> HttpResponse:
 
 
 def gateway_door(view: Door) -> Door:
-    """Let only registered gateways in, and say the protocol's version on every answer."""
+    """Let only registered gateways of this environment in, whose clock agrees with ours.
+
+    Every answer says our environment and our time: the gateway refuses too (R-040, R-263).
+    """
 
     @csrf_exempt
     def guarded(request: HttpRequest, **arguments: Any) -> HttpResponseBase:
         at = clock.now()
+        response = judged(request, at, **arguments)
+        response["X-BCL-Environment"] = intake_settings.environment()
+        response["X-BCL-Time"] = clock.now().isoformat()
+        return response
+
+    def judged(request: HttpRequest, at: datetime, **arguments: Any) -> HttpResponseBase:
         gateway = _find_gateway(request)
         if gateway is None:
             return refuse(Refusal("LINKAGE_GATEWAY_NOT_REGISTERED"))
+        foreign = tus.check_environment(
+            request.headers.get("X-BCL-Environment"), own=intake_settings.environment()
+        )
+        if foreign is not None:
+            return refuse(foreign)
         limits = intake_settings.limits()
         skew = tus.check_sent_at(
             request.headers.get("X-BCL-Sent-At"),
