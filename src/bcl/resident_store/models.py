@@ -199,3 +199,14 @@ class SealImage(models.Model):
                 fields=["municipality_code", "image_key"], name="resident_store_seal_image_once"
             )
         ]
+
+
+class HistoryStart(models.Model):
+    """The earliest load whose state is still whole: retention has deleted what ended before."""
+
+    municipality_code = TenantField(unique=True)
+    load_number = models.IntegerField()
+    moved_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "履歴の始まり"

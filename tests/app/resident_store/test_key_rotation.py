@@ -175,7 +175,7 @@ def test_rotation__of_keys_that_are_compared__is_refused(town, purpose):
 # Binary columns that hold no sealed value: digests, public keys, wrapped keys, packed blind keys.
 NOT_SEALED = {
     "accounts_staffaccount.enrolment_digest", "accounts_session.token_digest",
-    "accounts_signinfailure.login_digest",
+    "accounts_signinfailure.login_digest", "accounts_staffsession.token_digest",
     "foundation_townkey.wrapped_key", "foundation_datakey.wrapped_key",
     "foundation_auditentry.subject_digest", "foundation_agencysigningkey.wrapped_private_key",
     "issuance_issuablerecord.record_key", "issuance_issuablerecord.person_key",
