@@ -14,8 +14,8 @@ from bcl.resident_store.blind_keys import BlindKeys
 from bcl.resident_store.current_state import CurrentState
 from bcl_contract.linkage.findings import ROW, Finding
 
-_BLOCK = 4 << 20
-_LINE_END = b"\r\n"
+_BLOCK = 2 << 20
+_CR, _LF = 0x0D, 0x0A
 
 
 class ChangedLines:
@@ -78,22 +78,23 @@ class ChangedLines:
             self._line += 1
             if not block:
                 return head
-        first, count = self._line, block.count(b"\n")
-        complete = block.endswith(_LINE_END)
-        self._line += count + (not block.endswith(b"\n"))
-        lines = block.split(_LINE_END)
-        if not complete or len(lines) - 1 != count:
+        first = self._line
+        array = np.frombuffer(block, dtype=np.uint8)
+        ends = np.flatnonzero(array == _LF)
+        self._line += len(ends) + (not block.endswith(b"\n"))
+        if not _ends_in_crlf(array, ends):
             self._numbers.append(np.arange(first, self._line))
             return head + block
-        lines.pop()
+        starts = np.concatenate(([0], ends[:-1] + 1))
+        whole = memoryview(block)
+        cuts = zip(starts.tolist(), (ends - 1).tolist(), strict=True)
+        lines = [whole[start:end] for start, end in cuts]
         places = self._state.by_digest.find(self._keys.content_digests(lines))
         fresh = np.flatnonzero(places < 0)
         self._note_seen(places, first)
         self._numbers.append(first + fresh)
-        if not len(fresh):
-            return head
         return head + b"".join(
-            [line for row in fresh.tolist() for line in (lines[row], _LINE_END)]
+            [whole[starts[row] : ends[row] + 1] for row in fresh.tolist()]
         )
 
     def _note_seen(self, places: np.ndarray, first: int) -> None:
@@ -111,3 +112,14 @@ class ChangedLines:
             self.findings.append(
                 Finding("", first + row, None, "KEY_DUPLICATE", ROW, "LINKAGE_KEY_DUPLICATE")
             )
+
+
+def _ends_in_crlf(array: np.ndarray, ends: np.ndarray) -> bool:
+    """Whether a block ends with a line end, and CR stands before each LF and nowhere else."""
+    return bool(
+        len(ends)
+        and ends[0] > 0
+        and ends[-1] == len(array) - 1
+        and (array[ends - 1] == _CR).all()
+        and np.count_nonzero(array == _CR) == len(ends)
+    )

@@ -29,16 +29,18 @@ Fold = Callable[[str], str]
 @lru_cache(maxsize=8)
 def _table(fold: Fold) -> np.ndarray:
     """uint16 (65536): what each character folds to, `_NOTHING`, or `_OTHERS`."""
-    table = np.zeros(1 << 16, dtype=np.uint16)
     points = [point for first, end in _ORDINARY for point in range(first, end)]
     folded = fold(_SEPARATOR.join(map(chr, points))).split(_SEPARATOR)
-    for point, result in zip(points, folded, strict=True):
-        if any(unicodedata.combining(each) for each in chr(point) + result):
-            continue  # joins the character before it
-        if not result:
-            table[point] = _NOTHING
-        elif len(result) == 1 and _FIRST <= ord(result) <= 0xFFFF:
-            table[point] = ord(result)
+    results = np.array(
+        [ord(each) if len(each) == 1 else _OTHERS if each else _NOTHING for each in folded]
+    )
+    results[(results > _NOTHING) & ((results < _FIRST) | (results > 0xFFFF))] = _OTHERS
+    table = np.zeros(1 << 16, dtype=np.uint16)
+    table[points] = results
+    # What joins the character before it depends on that one.
+    joining = [point for point in {*points, *results.tolist()} if unicodedata.combining(chr(point))]
+    table[np.isin(table, joining)] = _OTHERS
+    table[joining] = _OTHERS
     table[0] = _NOTHING  # behind the end of a value
     return table
 
