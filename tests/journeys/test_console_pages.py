@@ -111,7 +111,15 @@ def test_pages__every_one_at_three_widths__fits_and_has_no_axe_findings(chromium
         for path in ("/sign-in", "/enrol"):
             visit.look_at(path, width)
     visit.sign_in(person(world, "admin-1"))
-    paths = ("/", "/components", "/accounts", "/accounts/new", "/accounts/of/clerk-1", "/terminals")
+    paths = (
+        "/",
+        "/components",
+        "/accounts",
+        "/accounts/new",
+        "/accounts/of/clerk-1",
+        "/terminals",
+        "/linkage",
+    )
     for width in WIDTHS:
         for path in paths:
             visit.look_at(path, width)

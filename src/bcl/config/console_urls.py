@@ -7,6 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("bcl.console.urls")),
     path("", include("bcl.accounts.web.urls")),
+    path("", include("bcl.linkage.web.urls")),
 ]
 
 handler400 = "bcl.console.views.bad_request"

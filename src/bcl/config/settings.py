@@ -20,6 +20,7 @@ WSGI_APPLICATION = "bcl.config.wsgi.application"
 
 INSTALLED_APPS = [
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "procrastinate.contrib.django",
     "bcl.foundation",
     "bcl.look",

@@ -13,6 +13,7 @@ from bcl.municipalities import api as municipalities
 # Title, route name, permission that shows it.
 NAVIGATION = (
     ("ホーム", "home", "home.view"),
+    ("連携", "linkage", "linkage.view"),
     ("ユーザ管理", "accounts", "accounts.view"),
     ("管理端末", "terminals", "terminals.view"),
 )
@@ -23,6 +24,8 @@ DONE = {
     "account-roles": "役割を変えました。本人の次の操作から変わります。",
     "account-reviewed": "棚卸しを記録しました。",
     "account-closed": "アカウントを廃止しました。",
+    "transmission-released": "承認しました。反映の順番が来ると自動で反映されます。",
+    "transmission-rejected": "却下しました。正しい連携データを同じ通番で送り直してください。",
 }
 
 
