@@ -97,6 +97,8 @@ class Transmission(models.Model):
     opened_at = models.DateTimeField(null=True)
     landed_at = models.DateTimeField(null=True)
     load_number = models.BigIntegerField(null=True)
+    release_asked_at = models.DateTimeField(null=True)
+    release_asked_by = models.CharField(max_length=128, blank=True, default="")
     released_at = models.DateTimeField(null=True)
     released_by = models.CharField(max_length=128, blank=True, default="")
     confirmed_at = models.DateTimeField(null=True)
@@ -127,6 +129,10 @@ class Transmission(models.Model):
             models.CheckConstraint(
                 condition=Q(released_at__isnull=True) ^ ~Q(released_by=""),
                 name="linkage_transmission_released_at_and_by",
+            ),
+            models.CheckConstraint(
+                condition=Q(release_asked_at__isnull=True) ^ ~Q(release_asked_by=""),
+                name="linkage_transmission_release_asked_at_and_by",
             ),
             models.CheckConstraint(
                 condition=Q(confirmed_at__isnull=True) ^ ~Q(confirmed_by=""),
@@ -261,3 +267,100 @@ class FolderDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"folder delivery of {self.transmission_id}"
+
+
+class GatewayContact(models.Model):
+    """When a gateway of a municipality was last heard of (R-035).
+
+    `asked_at`: it asked whether there is anything for it, which it does all day long; null for
+    one that only ever sends. `seen_at`: any request at all.
+    """
+
+    municipality_code = TenantField()
+    gateway_id = models.CharField(max_length=128)
+    seen_at = models.DateTimeField()
+    asked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "連携装置からの連絡"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["municipality_code", "gateway_id"], name="linkage_contact_once_per_gateway"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"contact of {self.gateway_id}"
+
+
+class ResendRequest(models.Model):
+    """A wish to have a transmission sent again: of one number, or a new full file.
+
+    Fulfilled by the first transmission received after it that brings what was asked for.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    municipality_code = TenantField()
+    lane = models.CharField(max_length=8)
+    kind = models.CharField(max_length=12)
+    sequence = models.BigIntegerField(null=True)
+    reason_code = models.CharField(max_length=60)
+    requested_at = models.DateTimeField()
+    requested_by = models.CharField(max_length=128)
+    told_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    fulfilled_by = models.UUIDField(null=True)
+
+    class Meta:
+        verbose_name = "再送の依頼"
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(kind="SEQUENCE", sequence__isnull=False)
+                | Q(kind="FULL", sequence__isnull=True),
+                name="linkage_resend_kind_and_number",
+            ),
+            models.UniqueConstraint(
+                fields=["municipality_code", "lane", "kind", "sequence"],
+                condition=Q(ended_at__isnull=True),
+                nulls_distinct=False,
+                name="linkage_resend_open_once",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"resend {self.lane} {self.kind} {self.sequence}"
+
+
+class HoldRelease(models.Model):
+    """A wish to lift a hold on a household or a person by hand; counts when a second one agrees."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    municipality_code = TenantField()
+    hold = models.CharField(max_length=24)
+    reason = models.CharField(max_length=60)
+    requested_at = models.DateTimeField()
+    requested_by = models.CharField(max_length=128)
+    approved_at = models.DateTimeField(null=True)
+    approved_by = models.CharField(max_length=128, blank=True, default="")
+
+    class Meta:
+        verbose_name = "保留の手動解除"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["municipality_code", "hold"],
+                condition=Q(approved_at__isnull=True),
+                name="linkage_hold_release_asked_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(approved_at__isnull=True, approved_by="")
+                | (
+                    Q(approved_at__isnull=False)
+                    & ~Q(approved_by="")
+                    & ~Q(approved_by=models.F("requested_by"))
+                ),
+                name="linkage_hold_release_by_two_persons",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"release of {self.hold}"
