@@ -33,6 +33,10 @@ class KeyFault(Exception):
     """A key is missing, destroyed, or doesn't open what it should. Holds no key material."""
 
 
+class KeyErased(KeyFault):
+    """The town's keys were destroyed on purpose: its data is unreadable for good (R-027)."""
+
+
 class KeyProviderAway(KeyFault):
     """The provider itself can't be reached or used: nothing is lost, its keys may come back."""
 

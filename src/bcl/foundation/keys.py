@@ -28,6 +28,7 @@ from django.db import transaction
 from bcl.foundation import clock, tenancy
 from bcl.foundation.key_cache import KeyCache
 from bcl.foundation.key_provider import (
+    KeyErased,
     KeyFault,
     KeyProvider,
     KeyProviderAway,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DataKey",
+    "KeyErased",
     "KeyFault",
     "KeyProviderAway",
     "KeyPurpose",
@@ -446,8 +448,10 @@ def _open_town_key(municipality_code: str, version: int) -> bytes:
     if (secret := _from_escrow.get((municipality_code, version))) is not None:
         return secret
     row = TownKey.objects.filter(municipality_code=municipality_code, version=version).first()
-    if row is None or row.wrapped_key is None:
-        raise KeyFault("the key of this municipality is missing or destroyed")
+    if row is None:
+        raise KeyFault("the key of this municipality is missing")
+    if row.wrapped_key is None:
+        raise KeyErased("the key of this municipality is destroyed")
     return provider_of(row.provider_key_id).unwrap(
         row.provider_key_id,
         bytes(row.wrapped_key),
@@ -457,6 +461,8 @@ def _open_town_key(municipality_code: str, version: int) -> bytes:
 
 def _clear_data_key(row: DataKeyRow) -> bytes:
     if row.wrapped_key is None:
+        if _current_town_key_row(row.municipality_code) is None:
+            raise KeyErased("the key of this municipality is destroyed")
         raise KeyFault("this version of the key is destroyed")
     return open_key(
         _open_town_key(row.municipality_code, row.town_key_version),

@@ -20,6 +20,7 @@ from bcl.municipalities.actions import (
     set_setting,
     verify_staff_act,
 )
+from bcl.municipalities.erasure import approve_erasure, find_erasure, request_erasure
 from bcl.municipalities.notices import (
     NoticeRecord,
     close_notice,
@@ -54,9 +55,11 @@ __all__ = [
     "NoticeRecord",
     "RecoveryReceiver",
     "UnknownMunicipality",
+    "approve_erasure",
     "cert_fingerprint",
     "close_notice",
     "find_delivery_center_by_cert",
+    "find_erasure",
     "find_gateway_by_cert",
     "find_municipality",
     "find_recovery_receiver",
@@ -74,6 +77,7 @@ __all__ = [
     "register_municipality",
     "register_recovery_receiver",
     "register_staff",
+    "request_erasure",
     "revoke_delivery_center",
     "revoke_gateway",
     "revoke_staff",

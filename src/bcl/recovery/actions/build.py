@@ -10,7 +10,7 @@ from typing import BinaryIO
 from django.conf import settings
 from django.db import transaction
 
-from bcl.foundation import audit, log, tenancy
+from bcl.foundation import audit, keys, log, tenancy
 from bcl.recovery import rules
 from bcl.recovery.actions.move import lock_export, move_export
 from bcl.recovery.actions.request import verify_act
@@ -144,11 +144,12 @@ def release_export(
 
 
 def expire_exports(municipality_code: str, *, at: datetime) -> int:
-    """Delete packages past their time; gives their number."""
+    """Delete packages past their time, of an erased town all of them; gives their number."""
+    over_at = datetime.max.replace(tzinfo=clock.JST) if keys.is_erased(municipality_code) else at
     with tenancy.scope(municipality_code):
         over = RecoveryExport.objects.select_for_update(of=("self",), no_key=True).filter(
             state__in=[ExportState.REQUESTED, ExportState.BUILT, ExportState.RELEASED],
-            expires_at__lte=at,
+            expires_at__lte=over_at,
         )
         exports = list(over)
         for export in exports:

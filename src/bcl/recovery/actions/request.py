@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 
-from bcl.foundation import audit, crypto, jobs, tenancy
+from bcl.foundation import audit, crypto, jobs, keys, tenancy
 from bcl.municipalities import api as municipalities
 from bcl.recovery import rules
 from bcl.recovery.actions.move import lock_export, move_export
@@ -186,6 +186,8 @@ def verify_act(
         return by
     if dict(signed.content) != content:
         return Refusal("RECOVERY_REQUEST_CHANGED")
+    if keys.is_erased(municipality_code):
+        return Refusal("KEY_ERASED")
     return by
 
 
