@@ -82,6 +82,7 @@ class Settings:
     world: str
     state_dir: Path
     process_role: ProcessRole
+    zone: str
     database_role: DatabaseRole
     key_file: Path
     receive_dir: Path
@@ -136,6 +137,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         world=world,
         state_dir=state_dir,
         process_role=env.choice("BCL_ROLE", "command", ("wire", "console", "worker", "command")),  # type: ignore[arg-type]
+        zone=env.choice("BCL_ZONE", "ALL", ("ALL", "LGWAN", "IP_VPN", "OPERATIONS", "INTERNET")),
         database_role=env.choice("BCL_DATABASE_ROLE", "app", ("app", "owner", "agency")),  # type: ignore[arg-type]
         key_file=env.path("BCL_KEY_FILE") or state_dir / "keys" / "provider.key",
         key_provider=env.choice("BCL_KEY_PROVIDER", "file", ("file", "pkcs11")),  # type: ignore[arg-type]
@@ -170,6 +172,11 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(
             "BCL_CLOCK_OFFSET_SECONDS は試験用です。本番環境では設定しないでください。"
         )
+    if settings.environment == "production" and settings.zone == "ALL":
+        if settings.process_role in ("wire", "console"):
+            raise SettingsError(
+                "本番環境の入口は BCL_ZONE（LGWAN、IP_VPN など）を必ず設定してください。"
+            )
     if settings.environment == "production":
         _require_verified_tls(settings.external_urls)
     return settings

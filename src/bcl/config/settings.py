@@ -37,11 +37,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "bcl.config.middleware.RequestGuard",
     "bcl.config.middleware.ClientCertificate",
+    "bcl.config.zones.ZoneGate",
 ]
 if _IS_CONSOLE:
     MIDDLEWARE[1:] = [
         "bcl.console.middleware.SecurityHeaders",
         "bcl.config.middleware.ClientCertificate",
+        "bcl.config.zones.ZoneGate",
         "bcl.console.middleware.RegisteredTerminal",
         "whitenoise.middleware.WhiteNoiseMiddleware",
         "bcl.console.middleware.StaffSession",

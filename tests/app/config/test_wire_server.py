@@ -43,6 +43,7 @@ def _environ(pki, port: int, **more: str) -> dict[str, str]:
         | {
             "BCL_WIRE_PORT": str(port),
             "BCL_WIRE_MAX_BODY_BYTES": "65536",
+            "BCL_ZONE": "LGWAN",
             "BCL_WIRE_CERTIFICATE_FILE": str(pki.wire_server.cert_path),
             "BCL_WIRE_PRIVATE_KEY_FILE": str(pki.wire_server.key_path),
             "BCL_WIRE_CLIENT_CA_FILE": str(pki.wire_clients_path),
@@ -88,7 +89,8 @@ def test_server__with_a_client_certificate__answers_health_and_numbers(server, p
         answer = client.get(f"https://localhost:{port}/health")
         assert answer.status_code == 200, log.read_text()
         assert answer.json()["status"] == "ok"
-        assert "bcl_wire_requests_total" in client.get(f"https://localhost:{port}/metrics").text
+        closed = client.get(f"https://localhost:{port}/metrics")
+        assert closed.json()["code"] == "NETWORK_ZONE_CLOSED", "numbers are for operations only"
         unknown = client.get(f"https://localhost:{port}/people/123456789012?name=山田")
         assert (unknown.status_code, unknown.json()["code"]) == (404, "WIRE_UNKNOWN_PLACE")
         assert unknown.json()["who"] and unknown.json()["how"]
