@@ -14,23 +14,33 @@ from datetime import datetime
 
 from bcl.foundation import tenancy
 from bcl.linkage import queries
+from bcl.linkage.actions.freshness import Freshness, note_contact, read_freshness, watch_silence
 from bcl.linkage.actions.landing import advance_transmission
 from bcl.linkage.actions.obstacle import find_obstacle
 from bcl.linkage.actions.receipt import get_receipt_public_key
+from bcl.linkage.actions.resend import end_resend, open_requests, request_resend
 from bcl.linkage.actions.staff import reject_transmission, release_held
 from bcl.linkage.actions.upkeep import tidy_intake
+from bcl.linkage.models import ResendRequest
 from bcl.linkage.queries import IntakeStatus
 from bcl_contract.refusals import Refusal
 
 __all__ = [
+    "Freshness",
     "IntakeStatus",
     "advance_transmission",
+    "end_resend",
+    "get_freshness",
     "get_receipt_public_key",
     "get_status",
     "issuing_obstacle",
+    "list_resend_requests",
+    "note_contact",
     "reject_transmission",
     "release_held",
+    "request_resend",
     "tidy_intake",
+    "watch_silence",
 ]
 
 
@@ -49,3 +59,15 @@ def get_status(municipality_code: str, *, at: datetime, recent: int = 20) -> Int
     """Backlog, lanes, freshness and the newest transmissions of a municipality."""
     with tenancy.scope(municipality_code):
         return queries.read_status(municipality_code, at=at, recent=recent)
+
+
+def get_freshness(municipality_code: str, *, at: datetime) -> Freshness:
+    """How fresh a municipality's data is, against its own rhythm (R-035)."""
+    with tenancy.scope(municipality_code):
+        return read_freshness(municipality_code, at=at)
+
+
+def list_resend_requests(municipality_code: str) -> list[ResendRequest]:
+    """Open wishes for re-sending, the oldest first."""
+    with tenancy.scope(municipality_code):
+        return list(open_requests())

@@ -40,6 +40,11 @@ def list_findings(transmission: Transmission) -> list[TransmissionFinding]:
     return list(transmission.findings.order_by("position"))
 
 
+def list_lanes() -> list[Lane]:
+    """All lanes of the scope's municipality."""
+    return list(Lane.objects.order_by("lane"))
+
+
 def read_lane_facts(lane: Lane, *, but: uuid.UUID) -> LaneFacts:
     """The line of a lane as another transmission than `but` sees it."""
     taken = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bcl.foundation import jobs
+from bcl.linkage.actions.freshness import watch_silence as watch
 from bcl.linkage.actions.landing import advance_transmission
 from bcl.linkage.actions.upkeep import tidy_intake as tidy
 from bcl.municipalities import api as municipalities
@@ -34,3 +35,10 @@ def tidy_all_intakes() -> None:
 def tidy_intake(*, municipality_code: str) -> None:
     """Tidy the intake of one municipality."""
     tidy(municipality_code, at=clock.now())
+
+
+@jobs.task("linkage.watch_silence", queue="linkage_upkeep", cron="*/5 * * * *")
+def watch_silence() -> None:
+    """Measure every town against its own rhythm; alarms open and close as notices (R-035)."""
+    for municipality_code in municipalities.list_municipality_codes():
+        watch(municipality_code, at=clock.now())

@@ -14,6 +14,7 @@ from bcl.foundation import tenancy
 from bcl.linkage import settings as intake_settings
 from bcl.linkage.actions.move import move_transmission
 from bcl.linkage.actions.obstacle import SYSTEM, publish_obstacle
+from bcl.linkage.actions.resend import fulfil_requests
 from bcl.linkage.adapters.receive_area import Place
 from bcl.linkage.models import Lane, Transmission
 from bcl.linkage.queries import get_transmission, read_lane_facts
@@ -87,6 +88,8 @@ def open_transmission(
             )
         else:
             _place_in_lane(transmission, found, at=at)
+            if transmission.state != TransmissionState.REJECTED:
+                fulfil_requests(transmission, at=at)
         publish_obstacle(municipality_code, at=at)
     return TransmissionState(transmission.state)
 

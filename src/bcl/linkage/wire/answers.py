@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bcl.linkage.actions.receipt import SignedReceipt
-from bcl.linkage.models import Transmission, TransmissionFinding
+from bcl.linkage.models import Lane, ResendRequest, Transmission, TransmissionFinding
 from bcl_contract.refusals import Refusal
 
 
@@ -48,6 +48,24 @@ def describe_transmission(
         "receipt": receipt.receipt,
         "signature": receipt.signature,
         "key_id": receipt.key_id,
+    }
+
+
+def describe_contact(requests: Sequence[ResendRequest], lanes: Sequence[Lane]) -> dict[str, object]:
+    """Compose the answer of `GET /wire/contact`."""
+    return {
+        "resend_requests": [
+            {
+                "id": str(one.id),
+                "lane": one.lane,
+                "kind": one.kind,
+                "sequence": one.sequence,
+                "reason": one.reason_code,
+                "requested_at": _text(one.requested_at),
+            }
+            for one in requests
+        ],
+        "lanes": {lane.lane: lane.last_sequence for lane in lanes},
     }
 
 

@@ -19,10 +19,12 @@ from django.views.decorators.csrf import csrf_exempt
 from bcl.foundation import tenancy
 from bcl.linkage import settings as intake_settings
 from bcl.linkage.actions import upload as uploads
+from bcl.linkage.actions.freshness import note_contact
 from bcl.linkage.actions.receipt import sign_receipt
-from bcl.linkage.queries import find_transmission, list_findings
+from bcl.linkage.actions.resend import tell_requests
+from bcl.linkage.queries import find_transmission, list_findings, list_lanes
 from bcl.linkage.wire import tus
-from bcl.linkage.wire.answers import describe_transmission
+from bcl.linkage.wire.answers import describe_contact, describe_transmission
 from bcl.linkage.wire.body import RequestBody
 from bcl.municipalities import api as municipalities
 from bcl_contract import clock
@@ -31,6 +33,7 @@ from bcl_contract.refusals import Refusal
 Door = Callable[..., HttpResponseBase]
 _OVERRIDABLE = frozenset({"PATCH", "DELETE", "HEAD"})
 _LONGEST_BUNDLE_ID = 40
+_CONTACT = "/contact"
 
 
 def refuse(refusal: Refusal) -> HttpResponse:
@@ -82,6 +85,8 @@ def gateway_door(view: Door) -> Door:
             area=intake_settings.receive_area(),
             limits=limits,
         )
+        asked = request.path.endswith(_CONTACT)
+        note_contact(intake.municipality_code, intake.gateway_id, at=at, asked=asked)
         return view(request, intake=intake, at=at, **arguments)
 
     return guarded
@@ -195,6 +200,21 @@ def transmission(
         if found is None:
             return refuse(Refusal("TRANSMISSION_NOT_FOUND"))
         answer = describe_transmission(found, list_findings(found), sign_receipt(found, at=at))
+    response = JsonResponse(answer, json_dumps_params={"ensure_ascii": False})
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@gateway_door
+def contact(request: HttpRequest, *, intake: uploads.Intake, at: datetime) -> HttpResponseBase:
+    """GET: a gateway asks, all day long, whether there is anything for it; so we hear it lives.
+
+    Answers with open wishes for re-sending and how far each lane has landed.
+    """
+    if request.method != "GET":
+        return _wrong_method("GET")
+    with tenancy.scope(intake.municipality_code):
+        answer = describe_contact(tell_requests(at=at), list_lanes())
     response = JsonResponse(answer, json_dumps_params={"ensure_ascii": False})
     response["Cache-Control"] = "no-store"
     return response
