@@ -40,6 +40,9 @@ class RecordHold:
     person_key: int
     household_key: int
     code: str
+    line: int = 0
+    column: str = ""
+    rule: str = ""
 
 
 @dataclass
@@ -323,6 +326,9 @@ class FilePass:
                     int(rows.slots.persons[row]),
                     int(rows.slots.households[row]) if household else 0,
                     finding.code,
+                    finding.line,
+                    finding.column or "",
+                    finding.rule,
                 )
             )
 

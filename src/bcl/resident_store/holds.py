@@ -125,7 +125,7 @@ def _row(
     return HeldPerson(
         municipality_code=municipality_code, person_key=hold.person_key,
         household_key=hold.household_key, file_id=file_id, record_key=record, code=hold.code,
-        since_load=load_number,
+        since_load=load_number, line=hold.line, column=hold.column, rule=hold.rule,
     )
 
 

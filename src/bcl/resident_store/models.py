@@ -163,6 +163,9 @@ class HeldPerson(models.Model):
     file_id = models.CharField(max_length=4)
     record_key = models.UUIDField()
     code = models.CharField(max_length=64)
+    line = models.BigIntegerField(default=0)
+    column = models.CharField(max_length=120, blank=True, default="")
+    rule = models.CharField(max_length=60, blank=True, default="")
     since_load = models.IntegerField()
     until_load = models.IntegerField(null=True)
 
