@@ -25,7 +25,7 @@ from bcl_contract.linkage.table import Block, closes_quote, iter_chunks
 from bcl_contract.linkage.table_check import CheckContext
 
 BLOCK_BYTES = 3 << 20
-LARGE_FILE_BYTES = 15 << 20
+LARGE_FILE_BYTES = 12 << 20
 """Starting workers takes what checking this many bytes takes."""
 
 Item = TypeVar("Item")

@@ -16,7 +16,8 @@ from bcl.resident_store import page_reader, rules
 from bcl.resident_store.blind_keys import BlindKeys
 from bcl.resident_store.checked_rows import CheckedRows
 from bcl.resident_store.chunk_reader import ChunkReader, Helpers, prefetched
-from bcl.resident_store.current_state import CurrentState
+from bcl.resident_store.current_state import CurrentState, DigestIndex
+from bcl.resident_store.household_facts import RESIDENTS_FILE
 from bcl.resident_store.keys_seen import KeysSeen
 from bcl.resident_store.page_writer import PageWriter
 from bcl.resident_store.pages import URGENT, Slots
@@ -45,11 +46,30 @@ class RecordHold:
     rule: str = ""
 
 
+@dataclass(frozen=True)
+class NewResidents:
+    """What household rules need of the stored rows of J01: blind household keys int64 (n) and
+    facts uint64 (n, not padded)."""
+
+    households: np.ndarray
+    facts: np.ndarray
+
+    @staticmethod
+    def of(households: list[np.ndarray], facts: list[np.ndarray]) -> NewResidents:
+        """Join what the blocks brought, emptying the lists: a million rows are worth it."""
+        joined = np.concatenate([np.zeros(0, np.int64), *households])
+        households.clear()
+        all_facts = np.concatenate([np.zeros(0, np.uint64), *facts])
+        facts.clear()
+        return NewResidents(joined, all_facts)
+
+
 @dataclass
 class FileOutcome:
     """What one pass over one file found and did.
 
-    `images` are (line, SHA-256 in hexadecimal) of the stored rows of S02.
+    `images` are (line, SHA-256 in hexadecimal) of the stored rows of S02. `stored_again`, bool,
+    says for each watched record key whether a row of it was stored.
     """
 
     counts: FileCounts
@@ -57,7 +77,8 @@ class FileOutcome:
     finding_counts: dict[str, int] = field(default_factory=dict)
     holds: list[RecordHold] = field(default_factory=list)
     images: list[tuple[int, str]] = field(default_factory=list)
-    new: Slots = field(default_factory=Slots.empty)
+    new: NewResidents = field(default_factory=lambda: NewResidents.of([], []))
+    stored_again: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def add(self, findings: list[Finding]) -> None:
         """Take in findings: keep the first ones, count all."""
@@ -110,13 +131,18 @@ class FilePass:
     def __init__(
         self, *, terms: LoadTerms, layout: Layout, keys: BlindKeys, state: CurrentState,
         pages: PageWriter, search: SearchIndexWriter, context: CheckContext,
+        watched: np.ndarray | None = None,
     ) -> None:
+        """`watched`, uint64 (n, 2), are record keys of which the outcome tells."""
         self.state = state
         self._terms, self._layout, self._keys = terms, layout, keys
         self._pages, self._search, self._context = pages, search, context
         self._counts = FileCounts(layout.file_id, rows=0, before=len(state))
         self._outcome = FileOutcome(self._counts)
-        self._new: list[Slots] = []
+        self._households: list[np.ndarray] = []
+        self._facts: list[np.ndarray] = []
+        self._watched = DigestIndex(np.zeros((0, 2), np.uint64) if watched is None else watched)
+        self._outcome.stored_again = np.zeros(len(self._watched.order), dtype=bool)
         self._keys_seen = KeysSeen()
         self._pairs_seen = KeysSeen()
         self._replaced: list[tuple[np.ndarray, np.ndarray]] = []
@@ -151,7 +177,7 @@ class FilePass:
             self._counts,
             after=self._counts.before - int(self.state.ended.sum()) + self._pages.rows,
         )
-        self._outcome.new = Slots.joined([Slots.empty(), *self._new])
+        self._outcome.new = NewResidents.of(self._households, self._facts)
         return self._outcome
 
     # -- rows --------------------------------------------------------------------------------
@@ -276,7 +302,7 @@ class FilePass:
         slots = rows.slots.take(kept)
         ids = self._store_pages(rows, kept, slots)
         self._search.add(*_kept_entries(rows, kept, ids))
-        self._new.append(slots)
+        self._note_stored(slots)
         if self._layout.file_id == SEALS_FILE and self._terms.urgent:
             self._terms.restricted_seals.update(
                 rows.checked.value_bytes(row, "seal_registration_number") for row in kept.tolist()
@@ -287,6 +313,14 @@ class FilePass:
                 (int(checked.numbers[row]), checked.value_bytes(row, "image_sha256").decode())
                 for row in kept.tolist()
             ]
+
+    def _note_stored(self, slots: Slots) -> None:
+        met = self._watched.find(slots.records)
+        for place in met[met >= 0].tolist():  # a record may be held for several reasons
+            self._outcome.stored_again[self._watched.equal_to(place)] = True
+        if self._layout.file_id == RESIDENTS_FILE:
+            self._households.append(slots.households)
+            self._facts.append(slots.facts ^ self._keys.pads(slots.digests))
 
     def _store_pages(self, rows: _Rows, kept: np.ndarray, slots: Slots) -> np.ndarray:
         """Store the kept rows; gives their record ids, int64."""

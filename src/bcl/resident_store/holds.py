@@ -10,10 +10,9 @@ import numpy as np
 
 from bcl.resident_store import household_facts
 from bcl.resident_store.blind_keys import BlindKeys
-from bcl.resident_store.current_state import CurrentState, DigestIndex
-from bcl.resident_store.file_pass import UNKNOWN_CODE, FileOutcome, RecordHold
+from bcl.resident_store.current_state import CurrentState
+from bcl.resident_store.file_pass import UNKNOWN_CODE, FileOutcome, NewResidents, RecordHold
 from bcl.resident_store.models import HeldHousehold, HeldPerson
-from bcl.resident_store.pages import Slots
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,8 @@ def record_uuid(record: Sequence[int] | np.ndarray) -> uuid.UUID:
 
 
 def hold_households(
-    *, municipality_code: str, load_number: int, state: CurrentState, new: Slots, keys: BlindKeys
+    *, municipality_code: str, load_number: int, state: CurrentState, new: NewResidents,
+    keys: BlindKeys,
 ) -> HoldCounts:
     """Judge every household that this load touches, in the state after it.
 
@@ -40,16 +40,15 @@ def hold_households(
     who moved is judged in both (V10).
     """
     old_facts = state.slots.facts ^ keys.pads(state.slots.digests)
-    new_facts = new.facts ^ keys.pads(new.digests)
     before = int(household_facts.is_resident(old_facts).sum())
     left = int(household_facts.is_resident(old_facts[state.ended]).sum())
-    came = int(household_facts.is_resident(new_facts).sum())
+    came = int(household_facts.is_resident(new.facts).sum())
     touched = np.unique(np.concatenate([state.slots.households[state.ended], new.households]))
     touched = touched[touched != 0]
     staying = ~state.ended & np.isin(state.slots.households, touched)
     faults = household_facts.judge_households(
         np.concatenate([state.slots.households[staying], new.households]),
-        np.concatenate([old_facts[staying], new_facts]),
+        np.concatenate([old_facts[staying], new.facts]),
     )
     faulty = {
         (int(household), rule)
@@ -86,20 +85,30 @@ def _lift_households(
     return HeldHousehold.objects.filter(pk__in=whole).update(until_load=load_number)
 
 
-def hold_persons(
-    *, municipality_code: str, load_number: int, file_id: str, state: CurrentState,
-    outcome: FileOutcome, full: bool,
-) -> int:
-    """Lift the holds of records that are sound now, add those this load found; gives the added.
-
-    An unknown code stays with the record's version; a row error goes as soon as the file brings
-    any sound row for its record, be it the old one.
-    """
-    open_holds = list(
+def open_person_holds(municipality_code: str, file_id: str) -> list[HeldPerson]:
+    """The holds of a file's records that are in force."""
+    return list(
         HeldPerson.objects.filter(
             municipality_code=municipality_code, file_id=file_id, until_load=None
         )
     )
+
+
+def watched_records(open_holds: Sequence[HeldPerson]) -> np.ndarray:
+    """The record keys of holds, uint64 (n, 2)."""
+    halves = [[held.record_key.int >> 64, held.record_key.int & (2**64 - 1)] for held in open_holds]
+    return np.array(halves, dtype=np.uint64).reshape(-1, 2)
+
+
+def hold_persons(
+    *, municipality_code: str, load_number: int, file_id: str, state: CurrentState,
+    outcome: FileOutcome, full: bool, open_holds: list[HeldPerson],
+) -> int:
+    """Lift the holds of records that are sound now, add those this load found; gives the added.
+
+    An unknown code stays with the record's version; a row error goes as soon as the file brings
+    any sound row for its record, be it the old one. The pass watched the records of `open_holds`.
+    """
     found = {(record_uuid(hold.record), hold.code): hold for hold in outcome.holds}
     if open_holds:
         lifted = _sound_again(open_holds, state, outcome, full=full)
@@ -132,14 +141,11 @@ def _row(
 def _sound_again(
     open_holds: list[HeldPerson], state: CurrentState, outcome: FileOutcome, *, full: bool
 ) -> list[HeldPerson]:
-    halves = np.array(
-        [[held.record_key.int >> 64, held.record_key.int & (2**64 - 1)] for held in open_holds],
-        dtype=np.uint64,
-    )
-    places = state.by_record.find(halves)
-    stored = DigestIndex(outcome.new.records).find(halves) >= 0
+    places = state.by_record.find(watched_records(open_holds))
     lifted = []
-    for held, place, is_new in zip(open_holds, places.tolist(), stored.tolist(), strict=True):
+    for held, place, is_new in zip(
+        open_holds, places.tolist(), outcome.stored_again.tolist(), strict=True
+    ):
         of_version = held.code == UNKNOWN_CODE or held.household_key != 0
         replaced = is_new or (place >= 0 and bool(state.ended[place]))
         repeated = place >= 0 and bool(state.seen[place]) and not of_version

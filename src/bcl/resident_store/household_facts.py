@@ -88,23 +88,29 @@ def judge_households(households: np.ndarray, facts: np.ndarray) -> HouseholdFaul
     """
     resident = is_resident(facts)
     households, facts = households[resident], facts[resident]
-    order = _bits(facts, _ORDER, _ORDER_MASK).astype(np.int64)
+    order = _bits(facts, _ORDER, _ORDER_MASK).astype(np.int16)
     sorting = np.lexsort((order, households))
     households, facts, order = households[sorting], facts[sorting], order[sorting]
-    unique, starts, counts = np.unique(households, return_index=True, return_counts=True)
-    if not len(unique):
+    del sorting, resident
+    starts = np.flatnonzero(np.append(True, households[1:] != households[:-1]))
+    if not len(households):
         return HouseholdFaults({})
-    head = _bits(facts, _HEAD, 1).astype(np.int64)
-    unknown = np.add.reduceat(_bits(facts, _HEAD_UNKNOWN, 1).astype(np.int64), starts) > 0
-    heads = np.add.reduceat(head, starts)
+    unique = households[starts]
+    of = np.cumsum(np.append(False, households[1:] != households[:-1]), dtype=np.int32)
+    del households
+
+    def count(marks: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(marks.astype(np.int32), starts)
+
+    head = _bits(facts, _HEAD, 1).astype(bool)
+    heads = count(head)
+    unknown = count(_bits(facts, _HEAD_UNKNOWN, 1)) > 0
     no_single_head = (heads > 1) | ((heads == 0) & ~unknown)
-    place = np.arange(len(order)) - np.repeat(starts, counts) + 1
-    disordered = np.add.reduceat((order != place).astype(np.int64), starts) > 0
-    name = _bits(facts, _NAME, _NAME_MASK).astype(np.int64)
-    heads_name = np.add.reduceat(name * head, starts)  # of one head: its name
-    said = _bits(facts, _HEAD_NAME, _NAME_MASK).astype(np.int64)
-    differs = (said != np.repeat(heads_name, counts)) & (said != 0)
-    misnamed = (np.add.reduceat(differs.astype(np.int64), starts) > 0) & (heads == 1)
+    disordered = count(order != np.arange(1, len(order) + 1) - starts[of]) > 0
+    name = _bits(facts, _NAME, _NAME_MASK).astype(np.int32)
+    heads_name = np.add.reduceat(np.where(head, name, 0), starts)  # of one head: its name
+    said = _bits(facts, _HEAD_NAME, _NAME_MASK).astype(np.int32)
+    misnamed = (count((said != heads_name[of]) & (said != 0)) > 0) & (heads == 1)
     return HouseholdFaults(
         {
             rule: unique[faulty]

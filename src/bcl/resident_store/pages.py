@@ -74,10 +74,21 @@ class Slots:
     @staticmethod
     def empty() -> Slots:
         """No record."""
+        return Slots.room_for(0)
+
+    @staticmethod
+    def room_for(count: int) -> Slots:
+        """Arrays to be filled with so many records."""
         return Slots(
-            np.zeros((0, 2), np.uint64), np.zeros((0, 2), np.uint64), np.zeros(0, np.int64),
-            np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros(0, np.uint8),
+            np.empty((count, 2), np.uint64), np.empty((count, 2), np.uint64),
+            np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint64),
+            np.empty(count, np.uint8),
         )
+
+    def fill(self, into: slice, part: Slots) -> None:
+        """Put records in their places."""
+        for array, source in zip(self.arrays(), part.arrays(), strict=True):
+            array[into] = source
 
     def packed(self) -> bytes:
         """Column after column, big-endian: `SLOT_BYTES` a record."""

@@ -118,6 +118,15 @@ def test_person__with_an_unknown_code__is_held_until_the_code_is_known(sender: S
     assert not store.is_person_held(sender.town, f"{1:015d}")
 
 
+def test_person__with_two_unknown_codes__is_free_when_both_are_known(sender: Sender) -> None:
+    doubtful = resident(1, household=1, change_reason="97")
+    sender.send({"J01": [doubtful]})
+    sender.send({"J01": [doubtful | {"born_on": "1980-02-31"}]})  # held for this as well
+    assert store.is_person_held(sender.town, f"{1:015d}")
+    sender.send({"J01": [resident(1, household=1)]})
+    assert not store.is_person_held(sender.town, f"{1:015d}")
+
+
 @pytest.mark.requirement("R-022")
 def test_row_error__when_landed_all_the_same__keeps_the_old_version_and_holds_the_person(
     sender: Sender,

@@ -19,7 +19,13 @@ from bcl.resident_store import seal_images as images_store
 from bcl.resident_store.blind_keys import BlindKeys
 from bcl.resident_store.chunk_reader import Helpers
 from bcl.resident_store.current_state import CurrentState, read_current_state
-from bcl.resident_store.file_pass import IMAGES_FILE, FileOutcome, FilePass, LoadTerms
+from bcl.resident_store.file_pass import (
+    IMAGES_FILE,
+    FileOutcome,
+    FilePass,
+    LoadTerms,
+    NewResidents,
+)
 from bcl.resident_store.household_facts import RESIDENTS_FILE
 from bcl.resident_store.load_worker import FileTask
 from bcl.resident_store.load_workers import LoadWorkers
@@ -173,13 +179,14 @@ def _apply_one(load: _Load, file_id: str, layout: Layout, source: BinaryIO) -> N
         as_of=terms.as_of.astimezone(JST).date(),
         interface=load_interface(terms.interface_version), file=file_id,
     )
+    open_holds = holds.open_person_holds(town, file_id)
     file_pass = FilePass(
         terms=terms, layout=layout, keys=load.keys, state=state,
         pages=PageWriter(load.threads, cutter),
         search=SearchIndexWriter(
             load.threads, municipality_code=town, file_id=file_id, load_number=load_number
         ),
-        context=context,
+        context=context, watched=holds.watched_records(open_holds),
     )
     outcome = file_pass.run(source, helpers=_helpers(load, layout, context, cutter))
     load.threads.finish()
@@ -192,8 +199,9 @@ def _apply_one(load: _Load, file_id: str, layout: Layout, source: BinaryIO) -> N
     load.persons_held += holds.hold_persons(
         municipality_code=terms.municipality_code, load_number=terms.load_number,
         file_id=file_id, state=state, outcome=outcome, full=terms.mode == rules.FULL,
+        open_holds=open_holds,
     )
-    outcome.new = outcome.new.take(slice(0, 0))  # a million slots are no longer needed
+    outcome.new = NewResidents.of([], [])  # a million of them are no longer needed
     load.outcomes[file_id] = outcome
 
 
