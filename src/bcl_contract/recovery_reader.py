@@ -5,8 +5,9 @@ One file, Python 3.9 or later, standard library only. It decrypts the package wh
 (age, X25519): no clear copy is ever written, and memory stays bounded whatever the size, because
 age's 64 KiB pieces can be opened one by one at any place.
 
-    python reader.py PACKAGE.zip.age --key KEYFILE [--list 20] [--check]
+    python reader.py PACKAGE.zip.age --key KEYFILE [--list 20] [--check] [--page]
 
+`--page` opens the town in this machine's browser (page.py, which lies beside).
 Exit codes: 0 everything matches, 1 the file can't be read, 2 wrong usage, 3 something differs.
 """
 
@@ -21,6 +22,7 @@ import csv
 import ctypes
 import hashlib
 import hmac
+import importlib.util
 import io
 import json
 import os
@@ -423,11 +425,26 @@ def describe(manifest: dict[str, Any], files: list[dict[str, Any]]) -> None:
         print(f"  印影画像: {images}枚")
 
 
+def load_page() -> Any:
+    """The module of the pages: the file beside this one, whatever the search path."""
+    folder = os.path.dirname(os.path.abspath(__file__))
+    for name in ("page.py", "recovery_page.py"):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            spec = importlib.util.spec_from_file_location("recovery_page", path)
+            if spec is not None and spec.loader is not None:
+                module = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+                return module
+    raise Unreadable("page.py がありません。reader.py と同じ場所に置いてください。")
+
+
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="reader.py",
-        usage="python reader.py パッケージ.zip.age --key 鍵ファイル [--list 世帯数] [--check]",
+        usage="python reader.py パッケージ.zip.age --key 鍵ファイル"
+        " [--list 世帯数] [--check] [--page]",
         description="リカバリデータのパッケージを、BCLもネットワークも使わずに開いて確かめます。",
         add_help=False,
     )
@@ -437,6 +454,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--list", type=int, metavar="世帯数", dest="households", help="住民票を世帯ごとに一覧する"
     )
     parser.add_argument("--check", action="store_true", help="件数とSHA-256を一覧と突き合わせる")
+    parser.add_argument("--page", action="store_true", help="この機械のブラウザで住民をさがす")
     parser.add_argument("-h", "--help", action="help", help="この説明を表示する")
     return parser.parse_args(arguments)
 
@@ -459,6 +477,8 @@ def main(arguments: list[str] | None = None) -> int:
                 )
             if chosen.households is not None:
                 list_residents(package, files, chosen.households)
+            if chosen.page and not wrong:
+                load_page().serve(package, files, manifest["bcl"])
     except Unreadable as reason:
         print(f"開けません: {reason}", file=sys.stderr)
         return 1

@@ -137,6 +137,7 @@ def test_companions__say_what_the_package_is_and_nobodys_data(
     export = build()
     folder = release(export)
     assert sorted(path.name for path in folder.iterdir()) == [
+        "page.py",
         "reader.py",
         "recovery.json",
         PACKAGE.format(export.pk),
