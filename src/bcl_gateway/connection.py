@@ -13,6 +13,7 @@ import json
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +23,9 @@ from cryptography import x509
 from bcl_contract import clock
 from bcl_contract.refusals import REFUSALS, Refusal
 from bcl_gateway.config import GatewayConfig, fingerprint_of
+
+MAXIMUM_CLOCK_SKEW = timedelta(seconds=60)
+"""R-263 and the linkage specification: ±60 seconds."""
 
 _MAXIMUM_ANSWER_BYTES = 32 << 20
 _HANDSHAKE_EVENTS = frozenset({"connection.start_tls.complete"})
@@ -75,7 +79,8 @@ def tls_context(config: GatewayConfig) -> ssl.SSLContext:
 class WireConnection:
     """One keep-alive connection to the wire door; use as a context manager.
 
-    Every request says our environment and our clock, so that the other end can refuse too.
+    Every request says our environment and our clock, every answer BCL's: both ends refuse when
+    they differ (R-040, R-263). Nothing of the register leaves before the first answer was judged.
     """
 
     def __init__(self, config: GatewayConfig) -> None:
@@ -114,8 +119,9 @@ class WireConnection:
 
         Raises LineBroken (nothing or something may have arrived) and ServerRefuses.
         """
+        sent_at = clock.now()
         own = {
-            "X-BCL-Sent-At": clock.now().isoformat(),
+            "X-BCL-Sent-At": sent_at.isoformat(),
             "X-BCL-Environment": self._config.environment,
         }
         request = self._client.build_request(
@@ -134,7 +140,11 @@ class WireConnection:
             raise ServerRefuses(Refusal("GATEWAY_SERVER_UNKNOWN")) from None
         except httpx.HTTPError as fault:
             raise _classified(fault) from None
-        return Answer(answer.status_code, answer.headers, body)
+        whole = Answer(answer.status_code, answer.headers, body)
+        refusal = judge_answer(whole, self._config, sent_at=sent_at, at=clock.now())
+        if refusal is not None:
+            raise ServerRefuses(refusal)
+        return whole
 
     def _client_extensions(self) -> dict[str, Any]:
         timeout = self._client.timeout.as_dict()
@@ -159,6 +169,40 @@ class WireConnection:
         if not known:
             stream.close()
             raise _UnknownServer
+
+
+def judge_answer(
+    answer: Answer, config: GatewayConfig, *, sent_at: datetime, at: datetime
+) -> Refusal | None:
+    """Is the answer of our environment, and does BCL's clock agree with ours?
+
+    BCL's time must lie between asking and answering, with `MAXIMUM_CLOCK_SKEW` on either side.
+    The TLS connection authenticates both headers. What the server's own software answers before
+    BCL's program (an error) carries neither.
+    """
+    environment = answer.headers.get("X-BCL-Environment")
+    said_time = answer.headers.get("X-BCL-Time")
+    if environment is None or said_time is None:
+        if answer.status >= 400:
+            return None
+        return Refusal("GATEWAY_SERVER_ANSWER", {"header": "X-BCL-Environment"})
+    if environment != config.environment:
+        return Refusal("GATEWAY_SERVER_ENVIRONMENT", {"own": config.environment})
+    try:
+        theirs = datetime.fromisoformat(said_time)
+        ahead = _seconds_ahead(theirs, sent_at=sent_at, at=at)
+    except (ValueError, TypeError):
+        return Refusal("GATEWAY_SERVER_ANSWER", {"header": "X-BCL-Time"})
+    if abs(ahead) > MAXIMUM_CLOCK_SKEW.total_seconds():
+        return Refusal("GATEWAY_CLOCK_SKEW", {"seconds": round(ahead)})
+    return None
+
+
+def _seconds_ahead(theirs: datetime, *, sent_at: datetime, at: datetime) -> float:
+    """How far our clock is ahead of theirs for certain; negative when it is behind."""
+    if theirs < sent_at:
+        return (sent_at - theirs).total_seconds()
+    return min(0.0, (at - theirs).total_seconds())
 
 
 def refusal_in(answer: Answer) -> Refusal:

@@ -114,6 +114,7 @@ def seal_item(
         as_of=ready.as_of,
         created_at=clock.now(),
         sender_system=ready.sender_system,
+        environment=config.environment,  # type: ignore[arg-type] - checked by the settings
         files=list(renamed.values()),
     )
     sources = {renamed[file.name].name: _blocks(folder / file.name) for file in ready.files}

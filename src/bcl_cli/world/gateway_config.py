@@ -31,7 +31,7 @@ def write(world: World, municipality_code: str) -> None:
     fingerprint = public_key_fingerprint(pki.wire_server.cert_path.read_bytes())
     folder = world.places.town(code, "gateway")
     lines = [
-        'environment = "production"',
+        'environment = "verification"',
         f'municipality_code = "{code}"',
         f'state_dir = "{folder}"',
         f'drop_dir = "{drop_folder(world, code)}"',

@@ -34,6 +34,9 @@ MANIFEST_NAME = "datapackage.json"
 SIGNATURE_NAME = "datapackage.json.sig"
 SEAL_IMAGE_FILE_ID = "S02I"
 LANES = ("main", "urgent")
+ENVIRONMENTS = ("production", "verification")
+"""本番 and 検証. A manifest that names none counts as verification: nothing reaches production
+without saying that it means to (R-040)."""
 
 _FILE_NAME = re.compile(
     r"(?P<municipality>[0-9]{6})_(?P<file_id>[A-Z][0-9]{2})_(?P<mode>[FD])"
@@ -65,7 +68,8 @@ class TransmissionManifest(BaseModel):
 
     `sequence` counts per municipality and lane from 1, `previous_sequence` is the one before
     (0 at the start). `mode` full: every file present supersedes that whole file; a file not
-    present is untouched. `as_of` is the moment whose state the core system wrote.
+    present is untouched. `as_of` is the moment whose state the core system wrote. `environment`
+    binds the signed package to one of `ENVIRONMENTS`, by whatever way it is carried.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +84,7 @@ class TransmissionManifest(BaseModel):
     as_of: AwareDatetime
     created_at: AwareDatetime
     sender_system: Annotated[str, Field(min_length=1, max_length=100)]
+    environment: Literal["production", "verification"] | None = None
     files: list[FileEntry]
 
     @model_validator(mode="after")
@@ -99,6 +104,11 @@ class TransmissionManifest(BaseModel):
         if len(set(tables)) != len(tables):
             raise ValueError("files")
         return self
+
+    @property
+    def meant_for(self) -> str:
+        """The environment whose data this is."""
+        return self.environment or "verification"
 
     def entry(self, name: str) -> FileEntry:
         """Give the entry of a member; KeyError when there is none."""
@@ -220,6 +230,8 @@ def write_manifest(manifest: TransmissionManifest) -> bytes:
     """Write `datapackage.json`: deterministic bytes, ready to be signed."""
     layouts = dict(load_interface(manifest.interface_version).files)
     own = manifest.model_dump(mode="json", exclude={"files"})
+    if manifest.environment is None:
+        del own["environment"]
     own["as_of"] = manifest.as_of.astimezone(JST).isoformat()
     own["created_at"] = manifest.created_at.astimezone(JST).isoformat()
     return strict_json.write(

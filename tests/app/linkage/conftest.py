@@ -55,9 +55,10 @@ class GatewayParty:
         return x509.load_pem_x509_certificate(self.certificate_pem).public_bytes(Encoding.DER)
 
     def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> HttpResponse:
+        said = {"X-BCL-Environment": "verification"} | headers
         sent = {
             "HTTP_" + name.upper().replace("-", "_"): value
-            for name, value in headers.items()
+            for name, value in said.items()
             if name.lower() != "content-type"
         }
         return self.client.generic(

@@ -96,7 +96,7 @@ def make_package(
         previous_sequence=sequence - 1,
         mode=mode,
         as_of=as_of,
-        created_at=as_of,
+        created_at=min(as_of, clock.now()),
         sender_system="test/1.0",
         files=entries,
     )

@@ -39,6 +39,7 @@ def test_tuspy__sends_a_transmission_that_lands(hall, monkeypatch: pytest.Monkey
     client = TusClient(
         hall.door.url(), client_cert=(str(credential.cert_path), str(credential.key_path))
     )
+    client.set_headers({"X-BCL-Environment": "verification"})
     metadata = {"bundle_id": bundle, "filename": "transmission.zip"}
     first = client.uploader(
         file_stream=io.BytesIO(content), chunk_size=60_000, metadata=metadata, upload_checksum=True
@@ -65,6 +66,7 @@ const upload = (previous) => new Promise((resolve, reject) => {
   const one = new tus.Upload(fs.createReadStream(file), {
     endpoint: url, uploadSize: fs.statSync(file).size, chunkSize: 50000,
     uploadUrl: previous, retryDelays: [0, 500],
+    headers: { 'X-BCL-Environment': 'verification' },
     metadata: { bundle_id: bundle, filename: 'transmission.zip' },
     httpStack: new tus.DefaultHttpStack({ agent }),
     onError: reject,
@@ -136,9 +138,8 @@ def test_curl__without_certificate_or_in_plain_http__gets_nowhere(hall) -> None:
     code, status = curl(*ca, "--tls-max", "1.2", *credential_of(hall), hall.door.url())
     assert code != 0 and status == "000"
     # The same call with everything right does get in: the looks above are not blind.
-    code, status = curl(
-        *ca, *credential_of(hall), "-X", "OPTIONS", "-H", "Tus-Resumable: 1.0.0", hall.door.url()
-    )
+    said = ["-H", "Tus-Resumable: 1.0.0", "-H", "X-BCL-Environment: verification"]
+    code, status = curl(*ca, *credential_of(hall), "-X", "OPTIONS", *said, hall.door.url())
     assert (code, status) == (0, "204")
 
 
@@ -179,6 +180,7 @@ def ask(hall, credential: Credential, *, path: str = "/wire/uploads/") -> tuple[
     try:
         headers = {
             "Tus-Resumable": "1.0.0",
+            "X-BCL-Environment": "verification",
             "Upload-Length": "10",
             "Upload-Metadata": "bundle_id MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5,filename eA==",
         }

@@ -56,6 +56,7 @@ class Behaviour:
     call_at: list[int] = field(default_factory=list)
     call: Callable[[], None] = lambda: None
     answers: list[tuple[str, int, str]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
     change_receipt: Callable[[dict[str, Any]], None] | None = None
     spoil_signature: bool = False
 
@@ -139,6 +140,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
         self.send_header("Tus-Resumable", "1.0.0")
+        said = {"X-BCL-Environment": "verification", "X-BCL-Time": clock.now().isoformat()}
+        for name, value in (said | self.own.behaviour.headers).items():
+            self.send_header(name, value)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         if status != 204:

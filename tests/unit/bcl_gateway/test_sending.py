@@ -270,6 +270,7 @@ def test_send__held_by_bcl__successors_go_on_and_the_end_is_learned(
     assert [i.state for i in gateway.journal.items()] == [ItemState.HELD, ItemState.HELD]
     server.behaviour.state = "LANDED"
     with clock.use(clock.Clock(offset=timedelta(minutes=10))):
+        server.behaviour.headers = {"X-BCL-Time": clock.now().isoformat()}
         gateway.run_once()
     assert [i.state for i in gateway.journal.items()] == [ItemState.LANDED, ItemState.LANDED]
 
@@ -316,3 +317,32 @@ def test_send__spool_damaged_on_disk__is_a_refusal_not_a_wrong_upload(
         (ItemState.REJECTED, 1),
         (ItemState.LANDED, 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds", "code"),
+    [
+        pytest.param(
+            "production", 0, "GATEWAY_SERVER_ENVIRONMENT", marks=pytest.mark.requirement("R-040")
+        ),
+        pytest.param(
+            "verification", 75, "GATEWAY_CLOCK_SKEW", marks=pytest.mark.requirement("R-263")
+        ),
+        pytest.param(
+            "verification", -75, "GATEWAY_CLOCK_SKEW", marks=pytest.mark.requirement("R-263")
+        ),
+        pytest.param("verification", 45, None, marks=pytest.mark.requirement("R-263")),
+    ],
+)
+def test_send__other_environment_or_other_time__sends_no_byte_and_goes_on_when_it_is_right(
+    ready_to_send: Gateway, server, said: str, seconds: int, code: str | None
+) -> None:
+    shifted = (clock.now() + timedelta(seconds=seconds)).isoformat()
+    server.behaviour.headers = {"X-BCL-Environment": said, "X-BCL-Time": shifted}
+    ready_to_send.send(patience_seconds=2)
+    (item,) = ready_to_send.journal.items()
+    assert item.refusal_code == code
+    assert (server.received_bytes == 0) == (code is not None)
+    server.behaviour.headers = {}
+    ready_to_send.send(patience_seconds=20)
+    assert ready_to_send.journal.item(item.id).state is ItemState.LANDED
