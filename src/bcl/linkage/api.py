@@ -15,6 +15,11 @@ from datetime import datetime
 from bcl.foundation import tenancy
 from bcl.linkage import queries
 from bcl.linkage.actions.freshness import Freshness, note_contact, read_freshness, watch_silence
+from bcl.linkage.actions.holds import (
+    approve_hold_release,
+    ask_hold_release,
+    waiting_releases,
+)
 from bcl.linkage.actions.landing import advance_transmission
 from bcl.linkage.actions.obstacle import find_obstacle
 from bcl.linkage.actions.receipt import get_receipt_public_key
@@ -29,6 +34,8 @@ __all__ = [
     "Freshness",
     "IntakeStatus",
     "advance_transmission",
+    "approve_hold_release",
+    "ask_hold_release",
     "end_resend",
     "get_freshness",
     "get_receipt_public_key",
@@ -40,6 +47,7 @@ __all__ = [
     "release_held",
     "request_resend",
     "tidy_intake",
+    "waiting_releases",
     "watch_silence",
 ]
 

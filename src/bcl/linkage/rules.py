@@ -137,11 +137,14 @@ class ChangeLimits:
 
     `on_row_errors` is what a wrong row does: `reject` refuses the whole transmission, `hold` waits
     for a person, `quarantine` lands the other rows and holds the persons concerned (R-022).
+    `quarantine_percent` of the rows may go that way by themselves; more of them are rather a
+    wrong extract, and wait for a person.
     """
 
     by_file: Mapping[str, FileLimits]
     default: FileLimits
     on_row_errors: str = "reject"
+    quarantine_percent: int = 1
 
     def of(self, file_id: str) -> FileLimits:
         """The limits of a file, its own or the default."""
@@ -210,7 +213,7 @@ def _find_refusal(
 def _find_doubt(
     summary: TransmissionSummary, last: TransmissionSummary | None, limits: ChangeLimits
 ) -> Refusal | None:
-    if summary.row_errors and limits.on_row_errors != "quarantine":
+    if summary.row_errors and not _may_be_quarantined(summary, limits):
         return Refusal("TRANSMISSION_ROW_ERRORS_HELD", {"findings": summary.row_errors})
     if last is not None and summary.as_of < last.as_of:
         return Refusal("TRANSMISSION_AS_OF_BACKWARDS")
@@ -234,6 +237,14 @@ def _find_doubt(
                     },
                 )
     return None
+
+
+def _may_be_quarantined(summary: TransmissionSummary, limits: ChangeLimits) -> bool:
+    rows = sum(counts.rows for counts in summary.files)
+    few = not _is_mass(
+        summary.row_errors, rows, limits.quarantine_percent, limits.default.free_rows
+    )
+    return limits.on_row_errors == "quarantine" and few
 
 
 def _is_mass(amount: int, before: int, percent: int, free_rows: int) -> bool:
@@ -325,10 +336,13 @@ def load_interface_windows() -> tuple[InterfaceWindow, ...]:
     )
 
 
-def load_limits(at: datetime, *, on_row_errors: str, percent: int | None = None) -> ChangeLimits:
+def load_limits(
+    at: datetime, *, on_row_errors: str, percent: int | None = None, quarantine_percent: int = 1
+) -> ChangeLimits:
     """The mass-change limits in force at `at` (`data/change_limits.csv`).
 
     `percent` is the municipality's own percentage; it replaces the default line only.
+    `quarantine_percent`: see `ChangeLimits`.
     """
     newest: dict[str, Mapping[str, str]] = {}
     for row in sorted(_rows("change_limits.csv"), key=lambda row: row["effective_from"]):
@@ -341,6 +355,7 @@ def load_limits(at: datetime, *, on_row_errors: str, percent: int | None = None)
         by_file=MappingProxyType({file_id: _limits_of(row) for file_id, row in newest.items()}),
         default=default,
         on_row_errors=on_row_errors,
+        quarantine_percent=quarantine_percent,
     )
 
 

@@ -19,6 +19,7 @@ from bcl.resident_store.actions.recovery_zip import (
     RecoveryContents,
     write_recovery_zip,
 )
+from bcl.resident_store.hold_list import Hold, lift_hold, list_holds
 from bcl.resident_store.pages import PageFault
 from bcl.resident_store.queries import (
     UnknownColumn,
@@ -54,10 +55,11 @@ from bcl.resident_store.rules import (
 
 __all__ = [
     "Ambiguous", "CertLink", "Differences", "FeedEntry", "FileCounts", "FileDifferences",
-    "LoadResult", "LoadSummary", "NoSuchLoad", "PageFault", "Position", "RecordVersion",
+    "Hold", "LoadResult", "LoadSummary", "NoSuchLoad", "PageFault", "Position", "RecordVersion",
     "RecoveryContents", "RepeatedSequence", "UnknownColumn", "Verdict", "applied_position",
     "apply_files", "changes_of_load", "columns_of_profile", "counts", "find_by_key",
     "find_by_search", "find_cert_link", "find_household", "find_person", "held_counts",
-    "household_key_held", "is_household_held", "is_person_held", "load_number_at",
-    "person_key_held", "read_records", "read_seal_image", "reconcile", "write_recovery_zip",
+    "household_key_held", "is_household_held", "is_person_held", "lift_hold", "list_holds",
+    "load_number_at", "person_key_held", "read_records", "read_seal_image", "reconcile",
+    "write_recovery_zip",
 ]

@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
+import numpy as np
+
 from bcl.resident_store import database, page_reader, record_columns, seal_images, town_keys
 from bcl.resident_store.holds import record_uuid
 from bcl.resident_store.models import HeldHousehold, HeldPerson, Load
@@ -18,6 +20,7 @@ from bcl.resident_store.pages import (
     one_slot,
     unpack_slots,
 )
+from bcl.resident_store.retention import EMPTIED, history_start
 from bcl.resident_store.rules import (
     MAIN,
     URGENT,
@@ -78,10 +81,13 @@ def load_number_at(
     """The load number whose state was in force then (D5); None when there was none yet.
 
     `sequence`: the state right after that sequence of the lane. `at`: the last load applied by
-    then. Neither: the newest. A sequence that is not applied gives None.
+    then. Neither: the newest. A sequence that is not applied gives None, and so does a state that
+    retention has deleted a part of.
     """
     with database.town_scope(municipality_code):
-        loads = Load.objects.filter(municipality_code=municipality_code)
+        loads = Load.objects.filter(
+            municipality_code=municipality_code, load_number__gte=history_start(municipality_code)
+        )
         if sequence is not None:
             loads = loads.filter(lane=lane, sequence=sequence)
         if at is not None:
@@ -352,7 +358,7 @@ def changes_of_load(
         while rows := pages.fetchmany(64):
             for page_id, file_id, count, packed in rows:
                 slots = unpack_slots([packed], [count])
-                for slot in range(count):
+                for slot in np.flatnonzero(slots.records.any(axis=1)).tolist():  # kept ones
                     yield _new_entry(page_id * PAGE_ROWS + slot, file_id, slots, slot, ended)
     yield from ended.left()
 
@@ -384,10 +390,13 @@ class _EndedOfLoad:
             db.execute(
                 "SELECT file_id, record_key, record_id, person_key, household_key"
                 " FROM resident_store_endedrecord"
-                " WHERE municipality_code = %s AND until_load = %s"
+                " WHERE municipality_code = %s AND until_load = %s AND record_key <> %s::uuid"
                 " AND (%s::text[] IS NULL OR file_id = ANY(%s::text[]))"
                 " ORDER BY record_id",
-                [municipality_code, load_number, _listed(file_ids), _listed(file_ids)],
+                [
+                    municipality_code, load_number, EMPTIED,
+                    _listed(file_ids), _listed(file_ids),
+                ],
                 binary=True,
             )
             for file_id, key, *rest in db.fetchall():

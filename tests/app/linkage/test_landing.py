@@ -230,7 +230,14 @@ def test_mass_change__is_held_until_released__and_can_be_rejected(
         behind_id = Transmission.objects.get(bundle_id=behind).id
     refused = linkage.release_held(gateway.municipality_code, behind_id, by=staff, at=clock.now())
     assert refused.code == "TRANSMISSION_WAITS_FOR_PREDECESSOR"
-    linkage.release_held(gateway.municipality_code, held_id, by=staff, at=clock.now())
+    asked = linkage.release_held(gateway.municipality_code, held_id, by=staff, at=clock.now())
+    assert asked.released_at is None
+    alone = linkage.release_held(gateway.municipality_code, held_id, by=staff, at=clock.now())
+    assert alone.code == "RELEASE_NEEDS_SECOND_PERSON"
+    run_jobs()
+    assert facts(gateway, bundle_id)["state"] == "HELD"
+    second = Actor("staff", "staff-b")
+    linkage.release_held(gateway.municipality_code, held_id, by=second, at=clock.now())
     run_jobs()
     assert facts(gateway, bundle_id)["state"] == "LANDED"
     assert facts(gateway, behind)["state"] == "LANDED"

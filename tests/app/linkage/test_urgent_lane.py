@@ -10,7 +10,8 @@ import pytest
 
 from bcl.foundation import tenancy
 from bcl.linkage import api as linkage
-from bcl.linkage.actions import give_way, landing
+from bcl.linkage.actions import landing
+from bcl.linkage.adapters import give_way
 from bcl.linkage.models import Transmission
 from bcl.linkage.rules import TransmissionState
 from bcl.resident_store import api as store

@@ -16,7 +16,6 @@ from typing import Any
 from bcl.foundation import jobs, log, metrics, tenancy
 from bcl.linkage import settings as intake_settings
 from bcl.linkage.actions.accept import defer_opening
-from bcl.linkage.actions.give_way import MOST_TIMES, GaveWay, UrgentWatch
 from bcl.linkage.actions.move import keep_findings, move_transmission
 from bcl.linkage.actions.obstacle import SYSTEM, publish_obstacle
 from bcl.linkage.actions.opening import (
@@ -27,6 +26,7 @@ from bcl.linkage.actions.opening import (
     open_transmission,
     opened_package,
 )
+from bcl.linkage.adapters.give_way import MOST_TIMES, GaveWay, UrgentWatch
 from bcl.linkage.adapters.store import LoadOutcome, apply_package
 from bcl.linkage.models import Lane, Transmission
 from bcl.linkage.queries import find_last_landed, find_next_held, get_transmission
@@ -153,6 +153,7 @@ def _judge(transmission: Transmission, at: datetime) -> Callable[[TransmissionSu
         at,
         on_row_errors=setting("linkage_on_row_errors", "reject"),
         percent=setting("linkage_change_percent", None),
+        quarantine_percent=int(setting("linkage_quarantine_percent", 1)),
     )
     last = find_last_landed(transmission.lane)
     released = transmission.released_at is not None
@@ -229,6 +230,7 @@ def _count_fault(municipality_code: str, transmission_id: uuid.UUID | str, *, at
         if over and transmission.state in (TransmissionState.RECEIVED, TransmissionState.OPENED):
             logger.exception("transmission_fault", transmission_id=str(transmission_id))
             transmission.released_at, transmission.released_by = None, ""
+            transmission.release_asked_at, transmission.release_asked_by = None, ""
             move_transmission(
                 transmission,
                 TransmissionState.HELD,

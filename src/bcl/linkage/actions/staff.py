@@ -14,12 +14,17 @@ from bcl.linkage.models import Transmission
 from bcl.linkage.rules import TransmissionState
 from bcl_contract.refusals import Refusal
 
+TAKES_TWO = frozenset({"TRANSMISSION_MASS_CHANGE", "TRANSMISSION_AS_OF_BACKWARDS"})
+"""Doubts that only two persons may set aside."""
+
 
 def release_held(
     municipality_code: str, transmission_id: uuid.UUID | str, *, by: audit.Actor, at: datetime
 ) -> Transmission | Refusal:
     """Confirm that a held transmission is right; it is judged again without the doubt.
 
+    Data that would change many records, or go back in time, takes two persons: the first call
+    notes who has asked (`released_at` stays None), the second one, of somebody else, releases.
     A transmission that waits for its predecessor can't be released: applying it out of order
     would lose what lies between (R-019).
     """
@@ -31,6 +36,8 @@ def release_held(
             return Refusal("TRANSMISSION_NOT_HELD")
         if transmission.refusal_code in WAITS_FOR_TURN:
             return Refusal("TRANSMISSION_WAITS_FOR_PREDECESSOR")
+        if transmission.refusal_code in TAKES_TWO and transmission.release_asked_by in ("", by.id):
+            return _ask(transmission, by=by, at=at)
         transmission.released_at, transmission.released_by = at, by.id
         transmission.save()
         audit.record(
@@ -60,6 +67,20 @@ def reject_transmission(
         _confirm(transmission, by=by, at=at)
         publish_obstacle(municipality_code, at=at)
     clear_bytes(transmission)
+    return transmission
+
+
+def _ask(transmission: Transmission, *, by: audit.Actor, at: datetime) -> Transmission | Refusal:
+    if transmission.release_asked_by:
+        return Refusal("RELEASE_NEEDS_SECOND_PERSON")
+    transmission.release_asked_at, transmission.release_asked_by = at, by.id
+    transmission.save()
+    audit.record(
+        act="ask_release",
+        by=by,
+        at=at,
+        detail={"transmission": transmission.id.hex, "code": transmission.refusal_code},
+    )
     return transmission
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from django.db import transaction
 
 from bcl.foundation import audit
-from bcl.linkage.actions.give_way import UrgentWatch
+from bcl.linkage.adapters.give_way import UrgentWatch
 from bcl.linkage.models import Transmission
 from bcl.linkage.rules import FileCounts, TransmissionSummary, Verdict, VerdictKind
 from bcl.resident_store import api as store
