@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "linkage": ("bcl_cli.linkage", "linkage", "連携の受付状況を見る・保留を扱う"),
     "reconcile": ("bcl_cli.reconcile", "reconcile", "住民情報システムと中間DBを照合する"),
     "recovery": ("bcl_cli.recovery", "recovery", "リカバリデータの申請・承認・書き出し・確認"),
+    "keys": ("bcl_cli.keys", "keys", "暗号鍵の状態・更新・預託・消去"),
+    "retention": ("bcl_cli.retention", "retention", "保存期間の過ぎたデータの削除と証明"),
     "kiosk": ("bcl_cli.kiosk", "kiosk", "キオスク端末の模擬（証明書を発行する）"),
     "bench": ("bcl_cli.bench", "bench", "性能を測り、同じ実行の中の相手と比べる"),
     "serve": ("bcl_cli.serve", "serve", "BCL のサーバを動かす（wire・worker・migrate）"),
@@ -61,6 +63,13 @@ def bcl() -> None:
     """
 
 
+ENDS_WITH_A_REFUSAL = {
+    "OperationalError": "WORLD_NOT_RUNNING",
+    "KeyErased": "KEY_ERASED",
+    "KeyProviderAway": "KEY_PROVIDER_AWAY",
+}
+
+
 def main() -> int:
     """Run the command line and return its exit code."""
     try:
@@ -70,9 +79,9 @@ def main() -> int:
         if type(fault).__name__ in ENDS_WITH_ITS_SENTENCE:
             click.echo(str(fault), err=True)
             return ENDS_WITH_ITS_SENTENCE[type(fault).__name__]
-        if type(fault).__name__ != "OperationalError":
+        if type(fault).__name__ not in ENDS_WITH_A_REFUSAL:
             raise
-        text = Refusal("WORLD_NOT_RUNNING").text
+        text = Refusal(ENDS_WITH_A_REFUSAL[type(fault).__name__]).text
         click.echo(f"{text.code}: {text.text_ja}\n  対応: {text.how_ja}", err=True)
         return REFUSED
 

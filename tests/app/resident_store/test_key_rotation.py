@@ -69,7 +69,11 @@ def test_rotation__during_loads_and_reads__disturbs_nobody(town):
     def load() -> None:
         chosen = range(counted["loads"] * 20 + 1, counted["loads"] * 20 + 21)
         changed = [
-            resident(number % 1500 + 1, household=number % 1500 + 1, remarks=str(counted["loads"]))
+            resident(
+                number % 1500 + 1,
+                household=number % 1500 + 1,
+                registered_domicile=f"見本県{counted['loads']}番地",
+            )
             for number in chosen
         ]
         assert sender.send({"J01": changed}, mode="differential").landed
@@ -92,14 +96,14 @@ def test_rotation__during_loads_and_reads__disturbs_nobody(town):
         assert set(Page.objects.values_list("key_version", flat=True)) == {3}
         assert len(store.find_person(town, f"{7:015d}")) == 1
         assert store.counts(town)["residents"] == 1500
-    assert sender.send({"J01": population(1500, remarks="after")}).landed
+    assert sender.send({"J01": population(1500, registered_domicile="見本県後")}).landed
 
 
 def test_rotation__of_every_purpose__leaves_nothing_behind_that_needs_the_old_key(town):
     sender = Sender(town)
     name, content, sha256 = image("seal/a.png")
     sender.send({"J01": population(300)}, images=[(name, content)])
-    sender.send({"J01": population(299, remarks="changed")})
+    sender.send({"J01": population(299, registered_domicile="見本県隣")})
     with tenancy.scope(town):
         before = {
             each.id: (each.crc32, each.clear_size, bytes(each.slots), bytes(each.sealed))
