@@ -25,6 +25,11 @@ DONE = {
     "account-reviewed": "棚卸しを記録しました。",
     "account-closed": "アカウントを廃止しました。",
     "transmission-released": "承認しました。反映の順番が来ると自動で反映されます。",
+    "transmission-release-asked": "申し出を記録しました。別の承認者が承認すると反映されます。",
+    "hold-asked": "申し出を記録しました。別の承認者が承認すると解除されます。",
+    "hold-lifted": "解除しました。この人・世帯の証明書をまた発行できます。",
+    "resend-asked": "送り直しを依頼しました。連携装置が次に問い合わせたときに伝わります。",
+    "resend-withdrawn": "依頼を取り下げました。",
     "transmission-rejected": "却下しました。正しい連携データを同じ通番で送り直してください。",
 }
 

@@ -24,7 +24,7 @@ from bcl.linkage.actions.landing import advance_transmission
 from bcl.linkage.actions.obstacle import find_obstacle
 from bcl.linkage.actions.receipt import get_receipt_public_key
 from bcl.linkage.actions.resend import end_resend, open_requests, request_resend
-from bcl.linkage.actions.staff import reject_transmission, release_held
+from bcl.linkage.actions.staff import ask_release, reject_transmission, release_held
 from bcl.linkage.actions.upkeep import tidy_intake
 from bcl.linkage.models import ResendRequest
 from bcl.linkage.queries import IntakeStatus
@@ -36,6 +36,7 @@ __all__ = [
     "advance_transmission",
     "approve_hold_release",
     "ask_hold_release",
+    "ask_release",
     "end_resend",
     "get_freshness",
     "get_receipt_public_key",

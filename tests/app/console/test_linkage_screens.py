@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import uuid
 from datetime import timedelta
@@ -13,6 +15,7 @@ from bcl.foundation import clock, tenancy
 from bcl.foundation.models import AuditEntry
 from bcl.linkage import api as linkage
 from bcl.linkage.models import Transmission, TransmissionFinding
+from bcl.resident_store.models import HeldPerson, Load
 
 TOWN, OTHER = "999997", "999989"
 pytestmark = pytest.mark.requirement("R-059")
@@ -120,7 +123,7 @@ def stamp_of(page: str) -> str:
 
 def test_decision__needs_the_mark_and_a_fresh_page__then_stands_in_the_audit(office) -> None:
     approver = office.add(TOWN, "approver-1", accounts.Role.TOWN_APPROVER)
-    one = transmission(refusal_code="TRANSMISSION_MASS_CHANGE")
+    one = transmission(refusal_code="TRANSMISSION_ROW_ERRORS_HELD")
     with office.signed_in(approver) as client:
         here = f"/linkage/{one.id}"
         stamp = stamp_of(client.get(here).text)
@@ -135,6 +138,120 @@ def test_decision__needs_the_mark_and_a_fresh_page__then_stands_in_the_audit(off
     with tenancy.scope(TOWN):
         (row,) = AuditEntry.objects.filter(act="release_transmission")
         assert row.actor_id == "approver-1"
+
+
+def test_mass_change__a_clerk_asks_and_an_approver_releases(office) -> None:
+    clerk = office.add(TOWN, "clerk-1", accounts.Role.TOWN_CLERK)
+    approver = office.add(TOWN, "approver-1", accounts.Role.TOWN_APPROVER)
+    one = transmission(refusal_code="TRANSMISSION_MASS_CHANGE")
+    here = f"/linkage/{one.id}"
+    with office.signed_in(clerk) as client:
+        page = client.get(here).text
+        assert "承認を申し出る" in page and "正しいデータとして承認する" not in page
+        asked = office.post(client, f"{here}/ask-release", stamp=stamp_of(page), checked="on")
+        assert asked.headers["Location"].endswith("?done=transmission-release-asked")
+        again = client.get(here).text
+        assert "承認の申し出があります" in again and 'name="stamp"' not in again
+        denied = office.post(client, f"{here}/release", stamp="x", checked="on")
+        assert denied.status_code == 403
+    with tenancy.scope(TOWN):
+        assert Transmission.objects.get(id=one.id).released_at is None
+    with office.signed_in(approver) as client:
+        page = client.get(here).text
+        good = office.post(client, f"{here}/release", stamp=stamp_of(page), checked="on")
+        assert good.headers["Location"].endswith("?done=transmission-released")
+    with tenancy.scope(TOWN):
+        found = Transmission.objects.get(id=one.id)
+        assert (found.release_asked_by, found.released_by) == ("clerk-1", "approver-1")
+
+
+def test_mass_change__one_approver_alone__only_asks(office) -> None:
+    approver = office.add(TOWN, "approver-1", accounts.Role.TOWN_APPROVER)
+    one = transmission(refusal_code="TRANSMISSION_MASS_CHANGE")
+    here = f"/linkage/{one.id}"
+    with office.signed_in(approver) as client:
+        stamp = stamp_of(client.get(here).text)
+        office.post(client, f"{here}/ask-release", stamp=stamp, checked="on")
+        page = client.get(here).text
+        assert "正しいデータとして承認する" not in page and "却下する" in page
+        forced = office.post(client, f"{here}/release", stamp=stamp_of(page), checked="on")
+        assert "RELEASE_NEEDS_SECOND_PERSON" in forced.text
+    with tenancy.scope(TOWN):
+        assert Transmission.objects.get(id=one.id).released_at is None
+
+
+@pytest.mark.requirement("R-022")
+def test_findings__as_csv__are_what_the_page_shows(office) -> None:
+    clerk = office.add(TOWN, "clerk-1", accounts.Role.TOWN_CLERK)
+    one = transmission(findings_total=1)
+    with tenancy.scope(TOWN):
+        TransmissionFinding.objects.create(
+            municipality_code=TOWN, transmission=one, position=0, file="J01.csv", line=31,
+            column="氏名", rule="V03", severity="row", code="HOUSEHOLD_V01",
+        )  # fmt: skip
+    with office.signed_in(clerk) as client:
+        answer = client.get(f"/linkage/{one.id}/findings.csv")
+        assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+        rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+        assert [(row["ファイル"], row["行"], row["規則"]) for row in rows] == [
+            ("J01.csv", "31", "V03")
+        ]
+        assert client.get(f"/linkage/{uuid.uuid4()}/findings.csv").status_code == 404
+
+
+@pytest.mark.requirement("R-022")
+def test_resend__asked_once_shown_and_taken_back(office) -> None:
+    clerk = office.add(TOWN, "clerk-1", accounts.Role.TOWN_CLERK)
+    wish = {"lane": "main", "sequence": "7", "reason_code": "DATA_WRONG"}
+    with office.signed_in(clerk) as client:
+        assert office.post(client, "/linkage/resend", **wish).status_code == 302
+        (made,) = linkage.list_resend_requests(TOWN)
+        assert (made.sequence, made.requested_by) == (7, "clerk-1")
+        assert "内容に誤りがあった" in client.get("/linkage").text
+        assert "LINKAGE_RESEND_ASKED_ALREADY" in office.post(client, "/linkage/resend", **wish).text
+        for wrong in (
+            {"lane": "x"},
+            {"sequence": "-1"},
+            {"sequence": "9" * 40},
+            {"reason_code": ""},
+        ):
+            refused = office.post(client, "/linkage/resend", **(wish | wrong))
+            assert (refused.status_code, "CONSOLE_INPUT_WRONG" in refused.text) == (422, True)
+        office.post(client, f"/linkage/resend/{made.id}/withdraw")
+        assert linkage.list_resend_requests(TOWN) == []
+
+
+@pytest.mark.requirement("R-022")
+def test_hold__asked_by_one_and_lifted_by_another(office) -> None:
+    clerk = office.add(TOWN, "clerk-1", accounts.Role.TOWN_CLERK)
+    approver = office.add(TOWN, "approver-1", accounts.Role.TOWN_APPROVER)
+    with tenancy.scope(TOWN):
+        Load.objects.create(
+            municipality_code=TOWN, load_number=1, lane="main", sequence=1, mode="full",
+            as_of=clock.now(), applied_at=clock.now(), transmission_id=uuid.uuid4().hex,
+            interface_version="1", counts=[],
+        )  # fmt: skip
+        HeldPerson.objects.create(
+            municipality_code=TOWN, since_load=1, record_key=uuid.uuid4(), person_key=5,
+            household_key=0, file_id="J01", line=31, column="生年月日", rule="T03",
+            code="LINKAGE_ROW_INVALID",
+        )  # fmt: skip
+    with office.signed_in(clerk) as client:
+        page = client.get("/linkage/holds").text
+        assert "生年月日" in page and ">31<" in page and "（1件）" in page
+        hold = re.search(r'name="hold" value="(P\d+)"', page).group(1)
+        asked = office.post(client, "/linkage/holds/ask", hold=hold, reason="CORE_IS_RIGHT")
+        assert asked.headers["Location"].endswith("?done=hold-asked")
+        assert office.post(client, "/linkage/holds/approve", hold=hold).status_code == 403
+        for wrong in ({"hold": "", "reason": "CORE_IS_RIGHT"}, {"hold": hold, "reason": "x"}):
+            assert office.post(client, "/linkage/holds/ask", **wrong).status_code == 422
+    with office.signed_in(approver) as client:
+        assert "解除を承認する" in client.get("/linkage/holds").text
+        gone = office.post(client, "/linkage/holds/approve", hold="P99999")
+        assert (gone.status_code, "LINKAGE_HOLD_NOT_FOUND" in gone.text) == (404, True)
+        lifted = office.post(client, "/linkage/holds/approve", hold=hold)
+        assert lifted.headers["Location"].endswith("?done=hold-lifted")
+        assert "止めている人も世帯もありません" in client.get("/linkage/holds").text
 
 
 def test_overview__for_the_agency__is_one_line_a_town_without_transmissions(office) -> None:

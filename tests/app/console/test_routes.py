@@ -33,11 +33,19 @@ ROUTES = {
     "terminals": "terminals.view",
     "linkage": "linkage.view",
     "transmission": "linkage.view",
+    "transmission-findings": "linkage.view",
+    "transmission-ask-release": "linkage.ask_release",
     "transmission-release": "linkage.release",
     "transmission-reject": "linkage.release",
+    "holds": "linkage.view",
+    "hold-ask": "linkage.ask_release",
+    "hold-approve": "linkage.release",
+    "resend": "linkage.request_resend",
+    "resend-withdraw": "linkage.request_resend",
 }
 ARGUMENTS = {
     "<str:login_name>": "admin-1",
+    "<uuid:request_id>": "00000000-0000-4000-8000-000000000000",
     "<uuid:transmission_id>": "00000000-0000-4000-8000-000000000000",
 }
 

@@ -50,6 +50,21 @@ def release_held(
         return transmission
 
 
+def ask_release(
+    municipality_code: str, transmission_id: uuid.UUID | str, *, by: audit.Actor, at: datetime
+) -> Transmission | Refusal:
+    """Note that somebody has checked a held transmission and asks another person to release it."""
+    with tenancy.scope(municipality_code):
+        transmission = _find(transmission_id)
+        if isinstance(transmission, Refusal):
+            return transmission
+        if transmission.state != TransmissionState.HELD or transmission.released_at:
+            return Refusal("TRANSMISSION_NOT_HELD")
+        if transmission.refusal_code in WAITS_FOR_TURN:
+            return Refusal("TRANSMISSION_WAITS_FOR_PREDECESSOR")
+        return _ask(transmission, by=by, at=at)
+
+
 def reject_transmission(
     municipality_code: str, transmission_id: uuid.UUID | str, *, by: audit.Actor, at: datetime
 ) -> Transmission | Refusal:

@@ -74,5 +74,8 @@ def trend() -> list[Bar]:
 
 def stamp(transmission: Transmission) -> str:
     """What a decision is about: another state or reason makes the form stale (lost update)."""
-    seen = f"{transmission.id}|{transmission.state}|{transmission.refusal_code}"
-    return hashlib.sha256(f"{seen}|{transmission.released_at}".encode()).hexdigest()[:32]
+    seen = (
+        transmission.id, transmission.state, transmission.refusal_code,
+        transmission.release_asked_by, transmission.released_at,
+    )
+    return hashlib.sha256("|".join(map(str, seen)).encode()).hexdigest()[:32]

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import uuid
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from django import forms
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from bcl.accounts import api as accounts
-from bcl.accounts.screens import done, screen
+from bcl.accounts.screens import screen
 from bcl.foundation import tenancy
 from bcl.linkage import api as linkage
+from bcl.linkage.actions.staff import TAKES_TWO
 from bcl.linkage.models import Transmission
-from bcl.linkage.web import reads
+from bcl.linkage.web import reads, resends
 from bcl.municipalities import api as municipalities
+from bcl.resident_store import api as store
 from bcl_contract import clock
 from bcl_contract.refusals import REFUSALS, Refusal
 
@@ -31,7 +32,6 @@ STATES = {
 }
 LANES = {"main": "通常", "urgent": "急ぎ", "": "—"}
 MODES = {"full": "全件", "differential": "差分", "": "—"}
-Decide = Callable[..., Transmission | Refusal]
 
 
 def described(one: Transmission) -> dict[str, Any]:
@@ -73,6 +73,8 @@ def overview(request: HttpRequest) -> HttpResponseBase:
         "state": state,
         "bars": bars,
         "chart_width": reads.BAR_STEP * max(len(bars), 1),
+        **resends.context_of(request),
+        "held": store.held_counts(code),
     }
     return render(request, "linkage/overview.html", context)
 
@@ -98,12 +100,13 @@ def _all_towns(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET"])
 def detail(request: HttpRequest, transmission_id: uuid.UUID) -> HttpResponseBase:
     """One transmission: counts by file, findings line by line, what may be decided."""
-    return _detail(request, transmission_id)
+    return show_transmission(request, transmission_id)
 
 
-def _detail(
+def show_transmission(
     request: HttpRequest, transmission_id: uuid.UUID, refusal: Refusal | None = None
 ) -> HttpResponse:
+    """The page of one transmission, with what was refused just now."""
     with tenancy.scope(request.principal.municipality_code):
         one = reads.find(transmission_id)
         if one is None:
@@ -114,7 +117,7 @@ def _detail(
     context = {
         **described(one),
         "findings": findings,
-        "may_decide": one.state == "HELD" and "linkage.release" in request.principal.permissions,
+        **_what_may_be_decided(request, one),
         "stamp": reads.stamp(one),
         "refusal": refusal,
     }
@@ -122,44 +125,46 @@ def _detail(
     return render(request, "linkage/transmission.html", context, status=status)
 
 
-class DecisionForm(forms.Form):
-    """The stamp of what the person saw, and that it was checked."""
-
-    stamp = forms.CharField(max_length=32)
-    checked = forms.BooleanField()
-
-
-@screen("linkage.release")
-@require_http_methods(["POST"])
-def release(request: HttpRequest, transmission_id: uuid.UUID) -> HttpResponseBase:
-    """Confirm that a held transmission is right."""
-    return _decide(request, transmission_id, linkage.release_held, "transmission-released")
-
-
-@screen("linkage.release")
-@require_http_methods(["POST"])
-def reject(request: HttpRequest, transmission_id: uuid.UUID) -> HttpResponseBase:
-    """Refuse a held transmission for good."""
-    return _decide(request, transmission_id, linkage.reject_transmission, "transmission-rejected")
+def _what_may_be_decided(request: HttpRequest, one: Transmission) -> dict[str, bool]:
+    """Which buttons the person gets: some doubts take one who asks and another who releases."""
+    held = one.state == "HELD" and one.released_at is None
+    permissions = request.principal.permissions
+    by_two = one.refusal_code in TAKES_TWO
+    asked_by = one.release_asked_by
+    may_release = not by_two or asked_by not in ("", request.principal.actor.id)
+    return {
+        "by_two": by_two,
+        "may_ask": held and by_two and not asked_by and "linkage.ask_release" in permissions,
+        "may_release": held and may_release and "linkage.release" in permissions,
+        "may_reject": held and "linkage.release" in permissions,
+    }
 
 
-def _decide(
-    request: HttpRequest, transmission_id: uuid.UUID, decide: Decide, said: str
-) -> HttpResponseBase:
-    code = request.principal.municipality_code
-    form = DecisionForm(request.POST)
-    with tenancy.scope(code):
+@screen("linkage.view")
+@require_http_methods(["GET"])
+def findings_csv(request: HttpRequest, transmission_id: uuid.UUID) -> HttpResponseBase:
+    """All kept findings as CSV, to hand to the core system's vendor: places and rules only."""
+    with tenancy.scope(request.principal.municipality_code):
         one = reads.find(transmission_id)
-    if one is None:
-        raise Http404
-    if not form.is_valid():
-        return _detail(request, transmission_id, Refusal("CONSOLE_NOT_CONFIRMED"))
-    if form.cleaned_data["stamp"] != reads.stamp(one):
-        return _detail(request, transmission_id, Refusal("CONSOLE_CHANGED_MEANWHILE"))
-    decided = decide(code, transmission_id, by=request.principal.actor, at=clock.now())
-    if isinstance(decided, Refusal):
-        return _detail(request, transmission_id, decided)
-    return done("transmission", said, transmission_id=transmission_id)
+        if one is None:
+            raise Http404
+        rows = [
+            (each.file, each.line or "", each.column, each.rule, each.code, text_of(each.code))
+            for each in one.findings.order_by("position")
+        ]
+    answer = HttpResponse(content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="findings_{one.bundle_id}.csv"'
+    answer.write("\ufeff")  # spreadsheets take it for the local code page without
+    writer = csv.writer(answer, quoting=csv.QUOTE_ALL)
+    writer.writerow(("ファイル", "行", "項目", "規則", "コード", "内容"))
+    writer.writerows(rows)
+    return answer
+
+
+def text_of(code: str) -> str:
+    """A refusal code in plain words; the code itself when it has none."""
+    text = REFUSALS.get(code)
+    return code if text is None else text.text_ja
 
 
 def age_in_words(since: datetime | None, at: datetime) -> str:
