@@ -208,6 +208,12 @@ def _external_urls(env: _Reader) -> dict[str, str]:
     return urls
 
 
+def _systemd_credential(env: _Reader, name: str) -> Path | None:
+    """The file of a credential that systemd hands to the service, if it hands out any."""
+    folder = env.path("CREDENTIALS_DIRECTORY")
+    return folder / name if folder is not None else None
+
+
 def _key_token(env: _Reader) -> Token | None:
     """The PKCS#11 token, if one is set. The PIN itself stays in its file."""
     module = env.path("BCL_PKCS11_MODULE")
@@ -222,7 +228,7 @@ def _key_token(env: _Reader) -> Token | None:
         module=module,
         label=env.text("BCL_PKCS11_TOKEN", "bcl"),
         key_label=env.text("BCL_PKCS11_KEY_LABEL", "bcl-kek"),
-        pin_file=env.path("BCL_PKCS11_PIN_FILE"),
+        pin_file=env.path("BCL_PKCS11_PIN_FILE") or _systemd_credential(env, "bcl-pkcs11-pin"),
     )
 
 

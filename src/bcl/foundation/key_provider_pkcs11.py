@@ -36,7 +36,6 @@ from bcl.foundation.key_provider import (
 
 PREFIX = "pkcs11"
 _ID = re.compile(r"pkcs11-([0-9]{6}|agency)-[0-9a-f]{16}\Z")
-_PIN_NAME = "bcl-pkcs11-pin"
 _Result = TypeVar("_Result")
 _loaded_by: dict[Path, int] = {}
 """Which process loaded a module: after a fork it must be loaded again."""
@@ -214,9 +213,8 @@ def _check_id(kek_id: str) -> None:
 
 
 def read_pin(pin_file: Path | None) -> str:
-    """The PIN from its file (mode 0600), or from systemd's credentials. KeyProviderAway if not."""
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    path = pin_file or (Path(credentials) / _PIN_NAME if credentials else None)
+    """The PIN from its file (mode 0600). KeyProviderAway if that can't be done."""
+    path = pin_file
     if path is None:
         raise KeyProviderAway("鍵装置の暗証番号のファイル（BCL_PKCS11_PIN_FILE）がありません。")
     try:

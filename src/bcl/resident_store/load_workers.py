@@ -120,12 +120,6 @@ def _started() -> _Worker:
         process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
             pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            env={**_inherited(), **_ENVIRONMENT, "PYTHONPATH": str(_ROOT)},
+            env={**_ENVIRONMENT, "PYTHONPATH": str(_ROOT)},  # no setting, no address, no secret
         )
     return _Worker(process, ours)
-
-
-def _inherited() -> dict[str, str]:
-    """Of the environment, what Python itself needs: no setting, no address, no secret."""
-    wanted = ("PATH", "LANG", "LC_ALL", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
-    return {name: os.environ[name] for name in wanted if name in os.environ}

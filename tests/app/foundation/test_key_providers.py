@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from bcl.config.env import read as read_settings
 from bcl.foundation import keys, tenancy
 from bcl.foundation.key_provider import AGENCY, KeyFault, KeyProviderAway, owner_of
 from bcl.foundation.key_provider_file import FileKeyProvider
@@ -239,14 +240,16 @@ def test_pin_file__open_to_others_empty_or_absent__is_refused(tmp_path, text, mo
     assert not text or text not in str(told.value)
 
 
-def test_pin__from_the_credential_directory__needs_no_setting(tmp_path, monkeypatch):
+def test_pin__from_the_credential_directory__needs_no_setting(tmp_path):
     (tmp_path / "bcl-pkcs11-pin").write_text("2468\n")
     (tmp_path / "bcl-pkcs11-pin").chmod(0o400)
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    assert read_pin(None) == "2468"
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    module = {"BCL_PKCS11_MODULE": "/usr/lib/token.so", "BCL_STATE_DIR": str(tmp_path)}
+    named = read_settings(module | {"CREDENTIALS_DIRECTORY": str(tmp_path)}).key_token
+    assert named is not None and read_pin(named.pin_file) == "2468"
+    bare = read_settings(module).key_token
+    assert bare is not None and bare.pin_file is None
     with pytest.raises(KeyProviderAway):
-        read_pin(None)
+        read_pin(bare.pin_file)
 
 
 # -- a town on the token, and moving there ---------------------------------------------------------
