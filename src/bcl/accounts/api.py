@@ -18,6 +18,7 @@ from bcl.accounts.actions.administration import (
     set_roles,
     unlock_account,
 )
+from bcl.accounts.actions.confirm import ConfirmedAct, confirm_act, verify_confirmed
 from bcl.accounts.actions.enrolment import (
     begin_enrolment,
     choose_password,
@@ -49,6 +50,7 @@ __all__ = [
     "AGENCY_CODE",
     "ROLE_NAMES_JA",
     "Account",
+    "ConfirmedAct",
     "Invitation",
     "Principal",
     "Role",
@@ -58,6 +60,7 @@ __all__ = [
     "begin_enrolment",
     "choose_password",
     "close_account",
+    "confirm_act",
     "confirm_code",
     "confirm_totp",
     "create_account",
@@ -80,4 +83,5 @@ __all__ = [
     "sign_out",
     "totp_uri",
     "unlock_account",
+    "verify_confirmed",
 ]

@@ -15,6 +15,7 @@ from bcl.recovery.actions.build import (
     expire_exports,
     package_path,
     release_export,
+    take_export,
 )
 from bcl.recovery.actions.request import approve_export, read_reason, request_export
 from bcl.recovery.models import RecoveryExport
@@ -43,4 +44,5 @@ __all__ = [
     "release_export",
     "request_content",
     "request_export",
+    "take_export",
 ]

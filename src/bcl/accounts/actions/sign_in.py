@@ -70,19 +70,14 @@ def confirm_code(
     if isinstance(principal, Refusal):
         return principal
     with tenancy.scope(terminal.owner_code):
-        account = models.StaffAccount.objects.select_for_update().get(id=principal.account_id)
+        account = lock_account_of(principal)
         if account.totp_confirmed_at is None:
             return Refusal("SESSION_UNKNOWN")
-        if _codes_failed(account, since=at - timedelta(days=1)) >= _limits(at).code_failures_a_day:
-            _lock_for_codes(account, terminal, at)
-            return Refusal("ACCOUNT_LOCKED")
-        step = matching_step(account, code, unix_time)
-        if step is None or step <= account.totp_last_step:
-            _write_failure(terminal, account.login_name, "code", at)
-            return Refusal("SIGN_IN_CODE_WRONG")
-        account.totp_last_step = step
+        wrong = spend_code(account, terminal, code, unix_time=unix_time, at=at)
+        if wrong is not None:
+            return wrong
         account.last_sign_in_at = at
-        account.save(update_fields=["totp_last_step", "last_sign_in_at"])
+        account.save(update_fields=["last_sign_in_at"])
         audit.record(
             act="sign_in",
             by=principal.actor,
@@ -110,7 +105,31 @@ def keep_session(principal: Principal, *, at: datetime) -> None:
         ).update(last_seen_at=at)
 
 
-# -- used by enrolment too ----------------------------------------------------------------------
+# -- used by enrolment and confirmed acts too ---------------------------------------------------
+
+
+def lock_account_of(principal: Principal) -> models.StaffAccount:
+    """The person's row, locked: two codes at once are judged one after the other."""
+    return models.StaffAccount.objects.select_for_update().get(id=principal.account_id)
+
+
+def spend_code(
+    account: models.StaffAccount, terminal: Terminal, code: str, *, unix_time: float, at: datetime
+) -> Refusal | None:
+    """Take a code of the authenticator app, which is good once; why not, otherwise.
+
+    Too many wrong ones in a day stop the account: somebody has the password and guesses.
+    """
+    if _codes_failed(account, since=at - timedelta(days=1)) >= _limits(at).code_failures_a_day:
+        _lock_for_codes(account, terminal, at)
+        return Refusal("ACCOUNT_LOCKED")
+    step = matching_step(account, code, unix_time)
+    if step is None or step <= account.totp_last_step:
+        _write_failure(terminal, account.login_name, "code", at)
+        return Refusal("SIGN_IN_CODE_WRONG")
+    account.totp_last_step = step
+    account.save(update_fields=["totp_last_step"])
+    return None
 
 
 def begin_session(

@@ -114,7 +114,15 @@ def describe(export: RecoveryExport, contents: store.RecoveryContents) -> bytes:
 def release_export(
     municipality_code: str, export_id: int, *, to: Path, signed: SignedAct, at: datetime
 ) -> list[Path] | Refusal:
-    """Hand a built package out: copy it to `to` and record who took it (step 6).
+    """Hand a built package out: copy it to `to` and record who took it (step 6)."""
+    folder = take_export(municipality_code, export_id, signed=signed, at=at)
+    return folder if isinstance(folder, Refusal) else release_area.copy_package(folder, to)
+
+
+def take_export(
+    municipality_code: str, export_id: int, *, signed: SignedAct, at: datetime
+) -> Path | Refusal:
+    """Record who takes a package; gives the folder that holds it and its companions.
 
     `signed` is an act `release_export` over `rules.release_content(...)`. It may be taken again
     until it expires; each time is on record.
@@ -140,7 +148,7 @@ def release_export(
         else:
             export.save()
             audit.record(act="release_export", by=by, at=at, detail={"export": export.pk})
-        return release_area.copy_package(path.parent, to)
+    return path.parent
 
 
 def expire_exports(municipality_code: str, *, at: datetime) -> int:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
 
+from bcl.accounts import api as accounts
 from bcl.foundation import audit, crypto, jobs, keys, tenancy
 from bcl.municipalities import api as municipalities
 from bcl.recovery import rules
@@ -178,10 +179,17 @@ def verify_act(
     *,
     at: datetime,
 ) -> audit.Actor | Refusal:
-    """Who signed this act with exactly this content, or why it doesn't count (D31)."""
-    by = municipalities.verify_staff_act(
-        signed, act=act, municipality_code=municipality_code, now=at
+    """Who signed this act with exactly this content, or why it doesn't count (D31).
+
+    On the command line people sign with a key of their own; on the staff pages they confirm with
+    a fresh code, and the agency signs that they did.
+    """
+    verify = (
+        accounts.verify_confirmed
+        if isinstance(signed, accounts.ConfirmedAct)
+        else municipalities.verify_staff_act
     )
+    by = verify(signed, act=act, municipality_code=municipality_code, now=at)
     if isinstance(by, Refusal):
         return by
     if dict(signed.content) != content:
