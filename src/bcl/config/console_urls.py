@@ -8,6 +8,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("bcl.console.urls")),
     path("", include("bcl.accounts.web.urls")),
     path("", include("bcl.linkage.web.urls")),
+    path("", include("bcl.recovery.web.urls")),
 ]
 
 handler400 = "bcl.console.views.bad_request"

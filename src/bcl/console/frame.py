@@ -14,6 +14,7 @@ from bcl.municipalities import api as municipalities
 NAVIGATION = (
     ("ホーム", "home", "home.view"),
     ("連携", "linkage", "linkage.view"),
+    ("リカバリ", "recovery", "recovery.view"),
     ("ユーザ管理", "accounts", "accounts.view"),
     ("管理端末", "terminals", "terminals.view"),
 )
@@ -28,6 +29,8 @@ DONE = {
     "transmission-release-asked": "申し出を記録しました。別の承認者が承認すると反映されます。",
     "hold-asked": "申し出を記録しました。別の承認者が承認すると解除されます。",
     "hold-lifted": "解除しました。この人・世帯の証明書をまた発行できます。",
+    "recovery-requested": "申請しました。別の人が承認すると作り始めます。",
+    "recovery-approved": "承認しました。リカバリデータを作っています。",
     "resend-asked": "送り直しを依頼しました。連携装置が次に問い合わせたときに伝わります。",
     "resend-withdrawn": "依頼を取り下げました。",
     "transmission-rejected": "却下しました。正しい連携データを同じ通番で送り直してください。",

@@ -40,10 +40,18 @@ ROUTES = {
     "holds": "linkage.view",
     "hold-ask": "linkage.ask_release",
     "hold-approve": "linkage.release",
+    "recovery": "recovery.view",
+    "recovery-new": "recovery.request",
+    "recovery-export": "recovery.view",
+    "recovery-approve": "recovery.approve",
+    "recovery-take": "recovery.take",
+    "recovery-companion": "recovery.take",
     "resend": "linkage.request_resend",
     "resend-withdraw": "linkage.request_resend",
 }
 ARGUMENTS = {
+    "<int:export_id>": "7",
+    "<str:name>": "reader.py",
     "<str:login_name>": "admin-1",
     "<uuid:request_id>": "00000000-0000-4000-8000-000000000000",
     "<uuid:transmission_id>": "00000000-0000-4000-8000-000000000000",
