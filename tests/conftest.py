@@ -212,3 +212,16 @@ def _database_access(request: pytest.FixtureRequest) -> None:
     marker = request.node.get_closest_marker("django_db")
     transactional = bool(marker and marker.kwargs.get("transaction"))
     request.getfixturevalue("transactional_db" if transactional else "db")
+
+
+@pytest.fixture(scope="session")
+def draft_version():
+    """The module that derives a draft of the next interface version from the shipped one."""
+    import importlib.util
+
+    place = Path(__file__).parent / "contract" / "linkage" / "draft_version.py"
+    spec = importlib.util.spec_from_file_location("interface_draft_version", place)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

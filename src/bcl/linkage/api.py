@@ -20,6 +20,11 @@ from bcl.linkage.actions.holds import (
     ask_hold_release,
     waiting_releases,
 )
+from bcl.linkage.actions.interface_life import (
+    InterfaceUse,
+    read_interface_use,
+    remind_of_deadlines,
+)
 from bcl.linkage.actions.landing import advance_transmission
 from bcl.linkage.actions.obstacle import find_obstacle
 from bcl.linkage.actions.receipt import get_receipt_public_key
@@ -33,12 +38,14 @@ from bcl_contract.refusals import Refusal
 __all__ = [
     "Freshness",
     "IntakeStatus",
+    "InterfaceUse",
     "advance_transmission",
     "approve_hold_release",
     "ask_hold_release",
     "ask_release",
     "end_resend",
     "get_freshness",
+    "get_interface_use",
     "get_receipt_public_key",
     "get_status",
     "issuing_obstacle",
@@ -46,6 +53,7 @@ __all__ = [
     "note_contact",
     "reject_transmission",
     "release_held",
+    "remind_of_deadlines",
     "request_resend",
     "tidy_intake",
     "waiting_releases",
@@ -80,3 +88,9 @@ def list_resend_requests(municipality_code: str) -> list[ResendRequest]:
     """Open wishes for re-sending, the oldest first."""
     with tenancy.scope(municipality_code):
         return list(open_requests())
+
+
+def get_interface_use(municipality_code: str, *, at: datetime) -> InterfaceUse:
+    """Which versions of the interface a municipality sends, and what it must be told (R-037)."""
+    with tenancy.scope(municipality_code):
+        return read_interface_use(municipality_code, at=at)

@@ -14,6 +14,7 @@ from enum import Enum, StrEnum
 from importlib.resources import files
 from types import MappingProxyType
 
+from bcl_contract.linkage import catalog
 from bcl_contract.refusals import Refusal
 
 
@@ -325,14 +326,10 @@ def judge_obstacle(facts: IntakeFacts, *, grace_seconds: int, stale_seconds: int
 
 
 def load_interface_windows() -> tuple[InterfaceWindow, ...]:
-    """Read `data/interface_versions.csv`."""
+    """The windows of all versions, as the interface itself dates them."""
     return tuple(
-        InterfaceWindow(
-            version=row["version"],
-            accepted_from=datetime.fromisoformat(row["accepted_from"]),
-            accepted_until=_time_or_none(row["accepted_until"]),
-        )
-        for row in _rows("interface_versions.csv")
+        InterfaceWindow(each.version, each.accepted_from, each.accepted_until)
+        for each in catalog.current().versions
     )
 
 
@@ -368,10 +365,6 @@ def _limits_of(row: Mapping[str, str]) -> FileLimits:
         growth_percent=number(row["growth_percent"]),
         free_rows=int(row["free_rows"]),
     )
-
-
-def _time_or_none(text: str) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bcl.foundation import jobs
 from bcl.linkage.actions.freshness import watch_silence as watch
+from bcl.linkage.actions.interface_life import remind_of_deadlines
 from bcl.linkage.actions.landing import advance_transmission
 from bcl.linkage.actions.upkeep import tidy_intake as tidy
 from bcl.municipalities import api as municipalities
@@ -42,3 +43,11 @@ def watch_silence() -> None:
     """Measure every town against its own rhythm; alarms open and close as notices (R-035)."""
     for municipality_code in municipalities.list_municipality_codes():
         watch(municipality_code, at=clock.now())
+
+
+# Every hour, not once a day: the last reminder must not be lost because one night was.
+@jobs.task("linkage.remind_of_interface_deadlines", queue="linkage_upkeep", cron="20 * * * *")
+def remind_of_interface_deadlines() -> None:
+    """Tell every town that still sends a version of the interface which ends (R-037)."""
+    for municipality_code in municipalities.list_municipality_codes():
+        remind_of_deadlines(municipality_code, at=clock.now())

@@ -3,25 +3,34 @@
 Owns: which files and columns exist, and everything said about a column.
 Promises: one table, read by the validator, the specification page, the resident store,
 the recovery export and the minimisation of each subscriber.
-Source: the interface specification in `data/v1/*.csv`; a new version is a new directory.
+Source: the interface specification in `data/v1/*.csv`; a new version is a new directory and a
+row in `data/versions.csv` (see `catalog`).
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.resources import files
 from types import MappingProxyType
+
+from bcl_contract.linkage import catalog as catalogs
+from bcl_contract.linkage.catalog import Catalog, UnknownInterfaceVersion
+
+__all__ = [
+    "SEARCH_KINDS",
+    "TYPES",
+    "CodeList",
+    "Column",
+    "Interface",
+    "Layout",
+    "UnknownInterfaceVersion",
+    "load_interface",
+    "supported_versions",
+]
 
 TYPES = frozenset("NXKJDTIF")
 SEARCH_KINDS = frozenset({"exact", "name", "kana", "date", "address"})
-_DIRECTORIES = {"1.0": "v1"}
-
-
-class UnknownInterfaceVersion(LookupError):
-    """Raised for an interface version that this program does not hold."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +146,7 @@ class Interface:
 
 def supported_versions() -> tuple[str, ...]:
     """Give the interface versions that this program holds."""
-    return tuple(_DIRECTORIES)
-
-
-def _rows(directory: str, name: str) -> Iterator[dict[str, str]]:
-    source = files("bcl_contract.linkage").joinpath(f"data/{directory}/{name}")
-    with source.open("r", encoding="utf-8", newline="") as lines:
-        yield from csv.DictReader(lines, strict=True)
+    return tuple(each.version for each in catalogs.current().versions)
 
 
 def _column(row: dict[str, str]) -> Column:
@@ -166,10 +169,10 @@ def _column(row: dict[str, str]) -> Column:
     )
 
 
-def _code_lists(directory: str) -> Mapping[str, CodeList]:
+def _code_lists(catalog: Catalog, directory: str) -> Mapping[str, CodeList]:
     values: dict[str, dict[str, str]] = {}
     labels_en: dict[str, dict[str, str]] = {}
-    for row in _rows(directory, "codes.csv"):
+    for row in catalog.rows(f"{directory}/codes.csv"):
         values.setdefault(row["code_list"], {})[row["code"]] = row["label_ja"]
         labels_en.setdefault(row["code_list"], {})[row["code"]] = row["label_en"]
     return MappingProxyType(
@@ -180,23 +183,24 @@ def _code_lists(directory: str) -> Mapping[str, CodeList]:
                 values=MappingProxyType(values.get(row["code_list"], {})),
                 labels_en=MappingProxyType(labels_en.get(row["code_list"], {})),
             )
-            for row in _rows(directory, "code_lists.csv")
+            for row in catalog.rows(f"{directory}/code_lists.csv")
         }
     )
 
 
-@cache
 def load_interface(version: str = "1.0") -> Interface:
     """Load one version of the interface; the result is shared and immutable.
 
     Raises `UnknownInterfaceVersion` for a version that this program does not hold.
     """
-    try:
-        directory = _DIRECTORIES[version]
-    except KeyError:
-        raise UnknownInterfaceVersion(version) from None
+    return _load(catalogs.current(), version)
+
+
+@cache
+def _load(catalog: Catalog, version: str) -> Interface:
+    directory = catalog.find(version).directory
     columns: dict[str, list[Column]] = {}
-    for row in _rows(directory, "columns.csv"):
+    for row in catalog.rows(f"{directory}/columns.csv"):
         columns.setdefault(row["file_id"], []).append(_column(row))
     layouts = {
         row["file_id"]: Layout(
@@ -206,9 +210,9 @@ def load_interface(version: str = "1.0") -> Interface:
             urgent_condition=row["urgent_condition"],
             columns=tuple(sorted(columns[row["file_id"]], key=lambda column: column.position)),
         )
-        for row in _rows(directory, "files.csv")
+        for row in catalog.rows(f"{directory}/files.csv")
     }
-    code_lists = _code_lists(directory)
+    code_lists = _code_lists(catalog, directory)
     for layout in layouts.values():
         for column in layout.columns:
             if column.code_list is not None and column.code_list not in code_lists:

@@ -37,9 +37,9 @@ class Content:
     images: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def header_only(*file_ids: str) -> Content:
+def header_only(*file_ids: str, interface_version: str = "1.0") -> Content:
     """A heartbeat: tables with nothing but their header."""
-    files = load_interface("1.0").files
+    files = load_interface(interface_version).files
     return Content(
         {
             file_id: (
@@ -69,6 +69,7 @@ def make_package(
     municipality_code: str | None = None,
     signing_key: Any = None,
     rows_more: int = 0,
+    interface_version: str = "1.0",
 ) -> tuple[bytes, str]:
     """Write a signed package; gives its bytes and its bundle id. `rows_more` falsifies a total."""
     code = municipality_code or gateway.municipality_code
@@ -90,7 +91,7 @@ def make_package(
     manifest = TransmissionManifest(
         bundle_id=bundle_id,
         municipality_code=code,
-        interface_version="1.0",
+        interface_version=interface_version,
         lane=lane,
         sequence=sequence,
         previous_sequence=sequence - 1,

@@ -77,7 +77,7 @@ def open_transmission(
     if transmission.state != TransmissionState.RECEIVED:
         return TransmissionState(transmission.state)
     with opened_package(transmission) as package:
-        found = package if isinstance(package, Refusal) else _check(transmission, package, at)
+        found = package if isinstance(package, Refusal) else _check(transmission, package)
     with tenancy.scope(municipality_code):
         transmission = lock_transmission(transmission_id)
         if transmission.state != TransmissionState.RECEIVED:
@@ -94,9 +94,7 @@ def open_transmission(
     return TransmissionState(transmission.state)
 
 
-def _check(
-    transmission: Transmission, package: OpenPackage, at: datetime
-) -> TransmissionManifest | Refusal:
+def _check(transmission: Transmission, package: OpenPackage) -> TransmissionManifest | Refusal:
     manifest = package.manifest
     if manifest.bundle_id != transmission.bundle_id:
         return Refusal("TRANSMISSION_BUNDLE_ID")
@@ -106,7 +104,10 @@ def _check(
     if ahead.total_seconds() > intake_settings.limits().clock_skew_seconds:
         # Sealed after it arrived: the town hall's clock is ahead.
         return Refusal("TRANSMISSION_CLOCK_SKEW", {"seconds": round(ahead.total_seconds())})
-    refusal = judge_interface_version(manifest.interface_version, at, load_interface_windows())
+    # Who arrived in time is in time, however long the transmission waited here to be opened.
+    refusal = judge_interface_version(
+        manifest.interface_version, transmission.received_at, load_interface_windows()
+    )
     return manifest if refusal is None else refusal
 
 
