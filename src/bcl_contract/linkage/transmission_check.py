@@ -17,9 +17,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bcl_contract import clock, strict_json
+from bcl_contract.linkage import catalog as catalogs
 from bcl_contract.linkage.cross_rules import TransmissionRules
 from bcl_contract.linkage.findings import SEVERITIES, WARNING, fatal
-from bcl_contract.linkage.layouts import Interface, Layout, load_interface
+from bcl_contract.linkage.layouts import (
+    Interface,
+    Layout,
+    UnknownInterfaceVersion,
+    load_interface,
+)
 from bcl_contract.linkage.manifest import LANES, parse_file_name
 from bcl_contract.linkage.package import OpenPackage, PackageFault, PackageLimits, open_package
 from bcl_contract.linkage.seal_rules import MAX_IMAGE_BYTES
@@ -95,24 +101,43 @@ class _Table:
 
 
 def validate_path(
-    path: Path | str, *, file_id: str | None = None, limits: PackageLimits | None = None
+    path: Path | str,
+    *,
+    file_id: str | None = None,
+    version: str | None = None,
+    limits: PackageLimits | None = None,
 ) -> Report:
     """Check a transmission zip, a folder with its tables, or one CSV file.
 
-    `file_id` names the layout of a single file whose name doesn't say it. Never raises for
-    what is in the files; `Report.refusal` says when there was nothing to check.
+    `file_id` names the layout of a single file whose name doesn't say it, `version` the
+    interface of files that don't (the newest one accepted today when not given). Never raises
+    for what is in the files; `Report.refusal` says when there was nothing to check.
     """
     path = Path(path)
     report = Report(str(path))
     if path.is_dir():
-        _check_folder(path, report)
+        _check_folder(path, report, version)
     elif not path.is_file():
         report.refusal = Refusal("TRANSMISSION_NOT_FOUND")
     elif path.suffix.lower() == ".zip" or (path.suffix == "" and zipfile.is_zipfile(path)):
         _check_package(path, report, limits)
     else:
-        _check_single(path, report, file_id)
+        _check_single(path, report, file_id, version)
     return report
+
+
+def _interface(version: str | None) -> Interface:
+    """The interface asked for, else the one in force today."""
+    if version is not None:
+        return load_interface(version)
+    newest = catalogs.current().newest_accepted(clock.now())
+    return load_interface(newest.version) if newest is not None else load_interface()
+
+
+def file_id_of_name(name: str) -> str | None:
+    """Give the file id that a table's name says, None when it says none."""
+    found = _DROPPED_NAME.fullmatch(name)
+    return found["file_id"] if found else None
 
 
 def _check_tables(tables: list[_Table], rules: TransmissionRules, report: Report) -> None:
@@ -212,6 +237,7 @@ class _Marker:
     mode: str
     lane: str
     as_of: date
+    interface_version: str
     files: dict[str, tuple[int, int, str]]  # name -> rows, bytes, SHA-256
 
 
@@ -235,6 +261,7 @@ def _read_marker(folder: Path) -> _Marker | Refusal | None:
             mode=mode,
             lane=lane,
             as_of=datetime.fromisoformat(value["as_of"]).astimezone(clock.JST).date(),
+            interface_version=str(value.get("interface_version", "1.0")),
             files={
                 str(file["name"]): (int(file["rows"]), int(file["bytes"]), str(file["sha256"]))
                 for file in value["files"]
@@ -276,11 +303,15 @@ def _judge_marker(folder: Path, marker: _Marker, report: Report) -> None:
         report.files.append(judged)
 
 
-def _check_folder(folder: Path, report: Report) -> None:
-    interface = load_interface()
+def _check_folder(folder: Path, report: Report, version: str | None) -> None:
     marker = _read_marker(folder)
     if isinstance(marker, Refusal):
         report.refusal = marker
+        return
+    try:
+        interface = _interface(marker.interface_version if marker else version)
+    except UnknownInterfaceVersion:
+        report.refusal = Refusal("TRANSMISSION_INTERFACE_VERSION")
         return
     tables: list[_Table] = []
     for path in sorted(folder.glob("*.csv")):
@@ -313,8 +344,8 @@ def _read_limited(path: Path) -> bytes:
         return source.read(MAX_IMAGE_BYTES + 1)
 
 
-def _check_single(path: Path, report: Report, file_id: str | None) -> None:
-    interface = load_interface()
+def _check_single(path: Path, report: Report, file_id: str | None, version: str | None) -> None:
+    interface = _interface(version)
     table = _named_table(path, interface)
     if table is None or (file_id is not None and file_id != table.layout.file_id):
         layout = _layout_of(path, interface, file_id)
