@@ -1,7 +1,8 @@
 """Who is woken after a landing: one table, app -> task (journey daily-sync, step 9).
 
-The resident store publishes and calls nobody. A subscriber pulls the changes from its own
-position; the job only says that there is something to pull.
+The resident store publishes and calls nobody; its own index for parts of names follows like any
+other. A subscriber pulls the changes from its own position; the job only says that there is
+something to pull.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib.util
 
 SUBSCRIPTIONS: dict[str, str] = {
     "issuance": "issuance.refresh_issuable_records",
+    "resident_store": "resident_store.tidy_search",
 }
 
 

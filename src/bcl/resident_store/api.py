@@ -19,8 +19,14 @@ from bcl.resident_store.actions.recovery_zip import (
     RecoveryContents,
     write_recovery_zip,
 )
+from bcl.resident_store.fragments import Match
 from bcl.resident_store.hold_list import Hold, lift_hold, list_holds
 from bcl.resident_store.pages import PageFault
+from bcl.resident_store.person_search import (
+    PersonHit,
+    PersonSearchResult,
+    search_persons,
+)
 from bcl.resident_store.queries import (
     UnknownColumn,
     applied_position,
@@ -54,12 +60,12 @@ from bcl.resident_store.rules import (
 )
 
 __all__ = [
-    "Ambiguous", "CertLink", "Differences", "FeedEntry", "FileCounts", "FileDifferences",
-    "Hold", "LoadResult", "LoadSummary", "NoSuchLoad", "PageFault", "Position", "RecordVersion",
-    "RecoveryContents", "RepeatedSequence", "UnknownColumn", "Verdict", "applied_position",
-    "apply_files", "changes_of_load", "columns_of_profile", "counts", "find_by_key",
-    "find_by_search", "find_cert_link", "find_household", "find_person", "held_counts",
-    "household_key_held", "is_household_held", "is_person_held", "lift_hold", "list_holds",
-    "load_number_at", "person_key_held", "read_records", "read_seal_image", "reconcile",
-    "write_recovery_zip",
+    "Ambiguous", "CertLink", "Differences", "FeedEntry", "FileCounts", "FileDifferences", "Hold",
+    "LoadResult", "LoadSummary", "Match", "NoSuchLoad", "PageFault", "PersonHit",
+    "PersonSearchResult", "Position", "RecordVersion", "RecoveryContents", "RepeatedSequence",
+    "UnknownColumn", "Verdict", "applied_position", "apply_files", "changes_of_load",
+    "columns_of_profile", "counts", "find_by_key", "find_by_search", "find_cert_link",
+    "find_household", "find_person", "held_counts", "household_key_held", "is_household_held",
+    "is_person_held", "lift_hold", "list_holds", "load_number_at", "person_key_held",
+    "read_records", "read_seal_image", "reconcile", "search_persons", "write_recovery_zip",
 ]

@@ -116,7 +116,7 @@ class SearchSegment(models.Model):
 
 
 class SearchBlock(models.Model):
-    """Up to 256 sorted pairs (search key, record id), 8 bytes each, big-endian, keys first."""
+    """Up to 512 sorted pairs (search key, record id), 8 bytes each, big-endian, keys first."""
 
     municipality_code = TenantField()
     segment_id = models.BigIntegerField()
@@ -128,6 +128,50 @@ class SearchBlock(models.Model):
         verbose_name = "検索ブロック"
         indexes = [
             models.Index(fields=["segment_id", "last_key"], name="resident_store_block_last_idx")
+        ]
+
+
+class FragmentSegment(models.Model):
+    """A run of pages of one file whose names and addresses are searchable by fragments.
+
+    `pages` holds the page ids, 8 bytes each, big-endian, ascending; a record's ordinal in the
+    segment is place of its page × 128 + slot. Segments of a file never overlap and leave no page
+    out up to the last one. `stale`: retention has deleted something; it is to be built again.
+    """
+
+    id = models.BigIntegerField(primary_key=True)
+    municipality_code = TenantField()
+    file_id = models.CharField(max_length=4)
+    first_page = models.BigIntegerField()
+    last_page = models.BigIntegerField()
+    last_load = models.IntegerField()
+    page_count = models.IntegerField()
+    pages = models.BinaryField()
+    stale = models.BooleanField(default=False)
+
+    class Meta:
+        verbose_name = "断片索引の区分"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["municipality_code", "file_id", "first_page"],
+                name="resident_store_fragment_once",
+            )
+        ]
+
+
+class FragmentBlock(models.Model):
+    """Blind fragment keys in order and, for each, the records that have it; sealed as a whole."""
+
+    municipality_code = TenantField()
+    segment_id = models.BigIntegerField()
+    first_key = models.BigIntegerField()
+    last_key = models.BigIntegerField()
+    sealed = models.BinaryField()
+
+    class Meta:
+        verbose_name = "断片索引のブロック"
+        indexes = [
+            models.Index(fields=["segment_id", "last_key"], name="resident_store_frag_last_idx")
         ]
 
 

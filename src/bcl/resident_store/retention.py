@@ -17,7 +17,7 @@ from django.db.models import Max
 
 from bcl.foundation import retention
 from bcl.foundation.retention import Deleted
-from bcl.resident_store import database, deflate_splice, town_keys
+from bcl.resident_store import database, deflate_splice, fragment_index, town_keys
 from bcl.resident_store.models import HistoryStart, Load
 from bcl.resident_store.pages import PAGE_ROWS, PagePlace, Slots, open_lines, seal, unpack_slots
 
@@ -61,6 +61,7 @@ class EndedRecords:
         if not pages:
             return Deleted()
         _move_start(municipality_code, start, cutoff)
+        fragment_index.mark_stale(municipality_code, [page.id for page in pages])
         total, records, dropped = hashlib.sha256(), 0, 0
         for page in pages:
             slots = _expired_slots(page.id, start)

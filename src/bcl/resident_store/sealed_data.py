@@ -1,10 +1,10 @@
-"""Where the store keeps sealed values: pages and seal images."""
+"""Where the store keeps sealed values: pages, seal images, blocks of the fragment index."""
 
 from __future__ import annotations
 
 from bcl.foundation.keys import KeyPurpose
 from bcl.foundation.sealed_data import SealedCells, SealedData, Step
-from bcl.resident_store import database, town_keys
+from bcl.resident_store import database, fragment_index, town_keys
 from bcl.resident_store.pages import PagePlace, open_deflated, seal
 
 _PLACE = "file_id, load_number, page_number, key_version, sealed"
@@ -76,5 +76,12 @@ SEALED: list[SealedData] = [
         place=("image_key",),
         row_id=str,
         purpose=KeyPurpose.SEAL_IMAGES,
+    ),
+    SealedCells(
+        fragment_index.TABLE,
+        "sealed",
+        place=("segment_id", "first_key"),
+        row_id=fragment_index.row_id,
+        purpose=KeyPurpose.PAGES,
     ),
 ]
