@@ -40,14 +40,15 @@ def migrate_here() -> None:
     from django.core.management import call_command
     from django.db import connection
 
-    from bcl.foundation import environment_guard
+    from bcl.foundation import environment_guard, fencing
 
     call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
     # A first migration decides for good what the cluster is for; later ones only check.
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO foundation_clusterinfo (id, environment, fencing_epoch, created_at) "
-            "VALUES (1, %s, 1, now()) ON CONFLICT (id) DO NOTHING",
-            [settings.BCL.environment],
+            "INSERT INTO foundation_clusterinfo"
+            " (id, environment, fencing_epoch, created_at, timeline)"
+            " VALUES (1, %s, 1, now(), %s) ON CONFLICT (id) DO NOTHING",
+            [settings.BCL.environment, fencing.current_timeline()],
         )
     environment_guard.assert_environment_matches()

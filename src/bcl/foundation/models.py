@@ -13,6 +13,7 @@ class ClusterInfo(models.Model):
     id = models.SmallIntegerField(primary_key=True, default=1, verbose_name="番号")
     environment = models.CharField(max_length=16, verbose_name="環境")
     fencing_epoch = models.BigIntegerField(default=1, verbose_name="復元の世代")
+    timeline = models.IntegerField(null=True, verbose_name="認めた時系列")
     created_at = models.DateTimeField(verbose_name="作成日時")
 
     class Meta:

@@ -10,17 +10,23 @@ import procrastinate
 import psycopg
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.db import connections
 from procrastinate.contrib.django import app as queue_app
 from psycopg_pool import PoolTimeout
 
-from bcl.foundation import environment_guard, jobs, log, metrics, tenancy
+from bcl.foundation import environment_guard, fencing, jobs, log, metrics, tenancy
 
 logger = log.get(__name__)
 
 _PAUSE_SECONDS = 1.0
 _PROMPT_PLACES = 2
-_DATABASE_AWAY = (procrastinate.exceptions.ConnectorException, psycopg.Error, PoolTimeout)
+_DATABASE_AWAY = (
+    procrastinate.exceptions.ConnectorException,
+    psycopg.Error,
+    DatabaseError,
+    PoolTimeout,
+)
 
 
 def run(*, queues: list[str] | None = None) -> None:
@@ -29,11 +35,12 @@ def run(*, queues: list[str] | None = None) -> None:
     New jobs arrive by LISTEN/NOTIFY within milliseconds; polling is the safety net. A worker that
     died (kill -9) stops sending its heartbeat; after BCL_WORKER_STALLED_SECONDS its jobs are
     queued again by whichever worker notices first. When the database goes away (a crash, an
-    upgrade) the worker waits and goes on. Refuses to start on an unsafe role or a cluster of
-    another environment.
+    upgrade) the worker waits and goes on. Refuses to start on an unsafe role, a cluster of another
+    environment or a restored database that nobody has let in; ends when one takes the place.
     """
     tenancy.assert_safe_role()
     environment_guard.assert_environment_matches()
+    fencing.assert_not_fenced()
     metrics.serve_if_configured()
     chosen = queues or jobs.registered_queues()
     logger.info("worker_started", worker_id=settings.BCL.world, count=len(chosen))
@@ -61,6 +68,8 @@ async def _run_until_told(queues: list[str]) -> None:
 async def _run_once(queues: list[str], told: asyncio.Event) -> None:
     # Schedules are queued through Django's connection, which may be the broken one.
     await sync_to_async(connections.close_all)()
+    # The database that comes back may be a restored one: its queue is old (reliability D3).
+    await sync_to_async(fencing.assert_not_fenced)()
     # A second app for the worker's own traffic: tasks go on queueing through Django's connection,
     # in the transaction of their fact.
     connector = queue_app.connector.get_worker_connector()  # type: ignore[attr-defined]
