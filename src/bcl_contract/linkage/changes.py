@@ -21,7 +21,7 @@ FILE, COLUMN, CODE_LIST, CODE = "file", "column", "code_list", "code"
 
 ATTRIBUTES = {
     "name": "英名",
-    "title_ja": "項目名",
+    "title_ja": "名前",
     "type": "型",
     "length": "桁",
     "required": "必須",
@@ -65,12 +65,19 @@ class Change:
     must_act: bool = False
 
     @property
+    def what_ja(self) -> str:
+        """What happened to what, e.g. 項目の桁の変更."""
+        attribute = f"の{ATTRIBUTES[self.attribute]}" if self.attribute else ""
+        return f"{_SUBJECTS[self.subject]}{attribute}の{_KINDS[self.kind]}"
+
+    @property
     def text_ja(self) -> str:
         """One line for people."""
         what = f"{_SUBJECTS[self.subject]} {self.place}「{self.title_ja}」"
         mark = "【対応が必要】" if self.must_act else ""
         if self.kind != CHANGED:
-            return f"{_KINDS[self.kind]}: {what}{mark}"
+            after = f" → {self.after}" if self.after else ""
+            return f"{_KINDS[self.kind]}: {what}{after}{mark}"
         said = (
             f"{ATTRIBUTES[self.attribute]} {self.before or '（なし）'} → {self.after or '（なし）'}"
         )
@@ -238,7 +245,7 @@ def _compare_codes(old: CodeList, new: CodeList, rules: ConversionRules) -> Iter
             )  # fmt: skip
     for code, label in old.values.items():
         if code not in new.values:
-            after = f"{moved[code]} へ" if code in moved else ""
+            after = f"{moved[code]} に置き換え" if code in moved else ""
             yield Change(REMOVED, CODE, f"{name}.{code}", label, after=after, must_act=True)
 
 
