@@ -9,6 +9,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("bcl.accounts.web.urls")),
     path("", include("bcl.linkage.web.urls")),
     path("", include("bcl.recovery.web.urls")),
+    path("", include("bcl.resident_store.web.urls")),
 ]
 
 handler400 = "bcl.console.views.bad_request"

@@ -9,25 +9,28 @@ from django.views.decorators.http import require_http_methods
 
 from bcl.accounts import api as accounts
 from bcl.accounts.screens import screen
+from bcl.console import attention
+from bcl_contract import clock
 from bcl_contract.refusals import Refusal
 
 
 @screen("home.view")
 @require_http_methods(["GET"])
 def home(request: HttpRequest) -> HttpResponseBase:
-    """What needs attention today."""
-    principal = request.principal
-    attention = []
-    if "accounts.view" in principal.permissions:
-        found = accounts.list_accounts(principal.municipality_code)
-        attention.append(
-            ("停止中の職員", sum(one.status == "LOCKED" for one in found), "accounts", "LOCKED")
-        )
-        attention.append(
-            ("登録待ちの職員", sum(one.status == "INVITED" for one in found), "accounts", "INVITED")
-        )
-    roles = [accounts.ROLE_NAMES_JA[role] for role in sorted(principal.roles)]
-    return render(request, "console/home.html", {"attention": attention, "roles": roles})
+    """What needs attention today: the services, the notices, what waits for a person."""
+    principal, at = request.principal, clock.now()
+    cards = attention.cards_for(principal, at)
+    context = {
+        "roles": [accounts.ROLE_NAMES_JA[role] for role in sorted(principal.roles)],
+        "services": attention.services_for(principal, at),
+        "notices": [
+            (each, Refusal(each.code).text) for each in attention.notices_for(principal)
+        ],
+        "urgent": [card for card in cards if card.is_urgent],
+        "calm": [card for card in cards if not card.is_urgent],
+        "today": at.astimezone(clock.JST),
+    }
+    return render(request, "console/home.html", context)
 
 
 class _Sample(forms.Form):

@@ -115,6 +115,21 @@ def versions_of(
     file_ids: Sequence[str] | None = None,
 ) -> list[RecordVersion]:
     """Versions in force after load `as_of` (now by default) among record ids, in id order."""
+    return [
+        each for each in _versions(record_ids, file_ids)
+        if (each.until_load is None if as_of is None else _in_force(each, as_of))
+    ]
+
+
+def _in_force(version: RecordVersion, load_number: int) -> bool:
+    ended = version.until_load is not None and version.until_load <= load_number
+    return version.since_load <= load_number and not ended
+
+
+def _versions(
+    record_ids: Collection[int], file_ids: Sequence[str] | None
+) -> Iterator[RecordVersion]:
+    """Versions with these ids, whether in force or over, in id order."""
     with database.cursor() as db:
         db.execute(
             "SELECT id, file_id, load_number, rows, live, slots FROM resident_store_page"
@@ -124,20 +139,29 @@ def versions_of(
         )
         pages = {row[0]: row[1:] for row in db.fetchall()}
     ended = _ended(record_ids, pages)
-    found = []
     for record_id in sorted(set(record_ids)):
         page = pages.get(record_id // PAGE_ROWS)
         slot = record_id % PAGE_ROWS
         if page is None or slot >= page[2] or (file_ids and page[0] not in file_ids):
             continue
-        until = ended.get(record_id)
-        if as_of is None:
-            if until is not None:
-                continue
-        elif page[1] > as_of or (until is not None and until <= as_of):
-            continue
-        found.append(_version(record_id, page[0], page[1], until, one_slot(page[4], page[2], slot)))
-    return found
+        view = one_slot(page[4], page[2], slot)
+        yield _version(record_id, page[0], page[1], ended.get(record_id), view)
+
+
+def find_version(municipality_code: str, record_id: int) -> RecordVersion | None:
+    """The version with this id, whether in force or over; None for an id of nobody's."""
+    with database.town_scope(municipality_code):
+        return next(_versions([record_id], None), None)
+
+
+def person_history(
+    municipality_code: str, person_key: int, file_ids: Sequence[str]
+) -> list[RecordVersion]:
+    """Every version of a person's records of these files there has been, the newest first."""
+    with database.town_scope(municipality_code):
+        ids = find_record_ids(municipality_code, person_key, file_ids)
+        found = [each for each in _versions(ids, file_ids) if each.person_key == person_key]
+    return sorted(found, key=lambda each: (-each.since_load, -each.id))
 
 
 def _ended(record_ids: Collection[int], pages: dict[int, tuple]) -> dict[int, int]:

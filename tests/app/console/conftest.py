@@ -1,4 +1,7 @@
-"""The staff pages as a real server, with towns, terminals and people to sign in."""
+"""The staff pages as a real server, with towns, terminals and people to sign in.
+
+`store_world` (the register of the store's tests) and `intake_rows` are importable.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,11 @@ from bcl.accounts import api as accounts
 from bcl.accounts.models import StaffAccount
 from bcl.foundation import audit, clock, tenancy
 from bcl_sim.pki import WorldPki, make_world_pki
+
+sys.path[:0] = [
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[1] / "resident_store"),
+]
 
 OPERATOR = audit.Actor("system", "operator")
 PASSWORD = "山の端にいさよふ月を待つ"

@@ -9,6 +9,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from intake_rows import TOWN, transmission
 
 from bcl.accounts import api as accounts
 from bcl.foundation import clock, tenancy
@@ -17,30 +18,8 @@ from bcl.linkage import api as linkage
 from bcl.linkage.models import Transmission, TransmissionFinding
 from bcl.resident_store.models import HeldPerson, Load
 
-TOWN, OTHER = "999997", "999989"
+OTHER = "999989"
 pytestmark = pytest.mark.requirement("R-059")
-
-
-def transmission(code: str = TOWN, **more: object) -> Transmission:
-    at = clock.now()
-    facts: dict[str, object] = {
-        "bundle_id": uuid.uuid4().hex,
-        "sha256": uuid.uuid4().hex * 2,
-        "bytes": 123_456,
-        "upload_id": uuid.uuid4(),
-        "key_version": 1,
-        "gateway_id": "gw",
-        "state": "HELD",
-        "refusal_code": "TRANSMISSION_GAP",
-        "lane": "main",
-        "mode": "full",
-        "sequence": 7,
-        "as_of": at,
-        "received_at": at,
-        "counts": [{"file_id": "J01", "rows": 1200, "inserted": 3}],
-    }
-    with tenancy.scope(code):
-        return Transmission.objects.create(municipality_code=code, **(facts | more))
 
 
 def landed(number: int) -> Transmission:

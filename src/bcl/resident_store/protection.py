@@ -1,0 +1,74 @@
+"""Who is under a protective measure (支援措置), as blind keys, for screens that show places.
+
+A counterparty (相手方) is not protected by the measure. The household of a protected person is
+protected as a whole: an address of one is the address of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from django.db.models import Max
+
+from bcl.resident_store import database, queries
+from bcl.resident_store.models import Load, Page
+from bcl.resident_store.pages import LATEST, PAGE_ROWS, live_slots, unpack_slots
+
+_MEASURES, _RESIDENTS = "J04", "J01"
+_ENDED, _COUNTERPARTY = "3", "3"
+
+
+@dataclass(frozen=True)
+class Protected:
+    """Blind keys of persons and households under a measure now."""
+
+    persons: frozenset[int] = frozenset()
+    households: frozenset[int] = frozenset()
+
+    def covers(self, person_key: int, household_key: int) -> bool:
+        """Whether what tells where this person lives is to be held back."""
+        return person_key in self.persons or household_key in self.households
+
+
+def protected_keys(municipality_code: str) -> Protected:
+    """Everybody under a measure, whatever state a screen shows: protection is of today."""
+    with database.town_scope(municipality_code):
+        last = Load.objects.aggregate(last=Max("load_number"))["last"] or 0
+        return _protected_after(municipality_code, last)
+
+
+@lru_cache(maxsize=64)
+def _protected_after(municipality_code: str, load_number: int) -> Protected:
+    """Kept for the newest loads of each town: a load may change it, nothing else does."""
+    found = _measured_records(municipality_code)
+    values = queries.read_records(
+        municipality_code, list(found), columns=["deleted", "measure_kind", "measure_target_kind"]
+    )
+    persons = {
+        person
+        for record_id, person in found.items()
+        if values[record_id]["deleted"] != "1"
+        and values[record_id]["measure_kind"] != _ENDED
+        and values[record_id]["measure_target_kind"] != _COUNTERPARTY
+    }
+    households = {
+        version.household_key
+        for person in persons
+        for version in queries.find_by_key(municipality_code, person, file_ids=[_RESIDENTS])
+        if version.latest and version.household_key
+    }
+    return Protected(frozenset(persons), frozenset(households))
+
+
+def _measured_records(municipality_code: str) -> dict[int, int]:
+    """Latest live records of measures: record id -> person key."""
+    found: dict[int, int] = {}
+    pages = Page.objects.filter(municipality_code=municipality_code, file_id=_MEASURES)
+    for page_id, rows, live, packed in pages.values_list("id", "rows", "live", "slots"):
+        slots = unpack_slots([bytes(packed)], [rows])
+        wanted = live_slots(bytes(live), rows) & ((slots.flags & LATEST) != 0)
+        for slot in np.flatnonzero(wanted).tolist():
+            found[page_id * PAGE_ROWS + slot] = int(slots.persons[slot])
+    return found
