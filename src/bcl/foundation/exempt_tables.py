@@ -10,6 +10,7 @@ EXEMPT_TABLES: dict[str, str] = {
     "django_migrations": "which migrations ran",
     "foundation_clusterinfo": "what this cluster is for (demo, test, production)",
     "foundation_agencyauditentry": "acts of the agency that concern no single municipality",
+    "foundation_auditpending": "ids of audit rows without a leaf number; the sealer serves all",
     "foundation_agencysigningkey": "the agency's own key for proofs, wrapped by the provider",
     "procrastinate_jobs": "the job queue: names and ids; workers serve all municipalities",
     "procrastinate_events": "history of jobs, no arguments",

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from django.db import models
 
+from bcl.foundation.audit_models import AuditHead, AuditLeaf, AuditPending
 from bcl.foundation.fields import TenantField
+
+__all__ = [
+    "AgencyAuditEntry", "AgencySigningKey", "AuditEntry", "AuditHead", "AuditLeaf", "AuditPending",
+    "ClusterInfo", "DataKey", "DeletionCertificate", "JobKey", "KeyEscrow", "KeyRotation",
+    "TownErasure", "TownKey",
+]  # fmt: skip
 
 
 class ClusterInfo(models.Model):
@@ -127,6 +134,7 @@ class AuditEntry(models.Model):
     at = models.DateTimeField(verbose_name="日時")
     subject_digest = models.BinaryField(null=True, verbose_name="対象者の照合値")
     detail = models.JSONField(default=dict, verbose_name="内容（番号と件数だけ）")
+    row_tag = models.BinaryField(null=True, verbose_name="記録の認証値（団体の鍵による）")
 
     class Meta:
         verbose_name = "監査記録"
