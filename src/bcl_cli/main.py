@@ -29,6 +29,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "reconcile": ("bcl_cli.reconcile", "reconcile", "住民情報システムと中間DBを照合する"),
     "recovery": ("bcl_cli.recovery", "recovery", "リカバリデータの申請・承認・書き出し・確認"),
     "keys": ("bcl_cli.keys", "keys", "暗号鍵の状態・更新・預託・消去"),
+    "security-report": (
+        "bcl_cli.security_report",
+        "security_report",
+        "団体のセキュリティ自己点検を証拠つきで表示する",
+    ),
     "retention": ("bcl_cli.retention", "retention", "保存期間の過ぎたデータの削除と証明"),
     "kiosk": ("bcl_cli.kiosk", "kiosk", "キオスク端末の模擬（証明書を発行する）"),
     "bench": ("bcl_cli.bench", "bench", "性能を測り、同じ実行の中の相手と比べる"),

@@ -34,6 +34,7 @@ from bcl.accounts.actions.sign_in import (
     sign_out,
 )
 from bcl.accounts.actions.terminals import register_terminal, revoke_terminal
+from bcl.accounts.evidence import AccountEvidence, read_evidence
 from bcl.accounts.queries import (
     Account,
     Principal,
@@ -50,6 +51,7 @@ __all__ = [
     "AGENCY_CODE",
     "ROLE_NAMES_JA",
     "Account",
+    "AccountEvidence",
     "ConfirmedAct",
     "Invitation",
     "Principal",
@@ -74,6 +76,7 @@ __all__ = [
     "lock_account",
     "lock_dormant_accounts",
     "offer_totp",
+    "read_evidence",
     "register_terminal",
     "reset_account",
     "review_account",

@@ -18,6 +18,8 @@ NAVIGATION = (
     ("リカバリ", "recovery", "recovery.view"),
     ("ユーザ管理", "accounts", "accounts.view"),
     ("管理端末", "terminals", "terminals.view"),
+    ("保存期間", "retention", "retention.view"),
+    ("自己点検", "security", "security.view"),
 )
 
 DONE = {

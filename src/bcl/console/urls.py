@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from django.urls import path
 
-from bcl.console import views
+from bcl.console import oversight, views
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("security", oversight.security, name="security"),
+    path("retention", oversight.retention_report, name="retention"),
     path("components", views.components, name="components"),
 ]

@@ -15,6 +15,8 @@ from bcl.accounts.screens import BEFORE_SIGN_IN
 ROUTES = {
     "home": "home.view",
     "components": "home.view",
+    "security": "security.view",
+    "retention": "retention.view",
     "sign-in": BEFORE_SIGN_IN,
     "sign-in-code": BEFORE_SIGN_IN,
     "sign-out": BEFORE_SIGN_IN,

@@ -1,0 +1,53 @@
+"""Screens for who looks after things: the security self-report and the retention report."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods
+
+from bcl.accounts import api as accounts
+from bcl.accounts.screens import screen
+from bcl.console import self_report
+from bcl.foundation import audit, retention, tenancy
+from bcl.municipalities import retention_run
+from bcl_contract import clock
+
+BY = {
+    "run": "毎晩自動で消します",
+    "own_job": "それぞれの仕組みがすぐに消します",
+    "owner": "住民情報システムが決めます",
+    "never": "消しません",
+}
+CERTIFICATES_SHOWN = 100
+
+
+@screen("security.view")
+@require_http_methods(["GET"])
+def security(request: HttpRequest) -> HttpResponseBase:
+    """Each item of the security policy, looked at now, with what was seen (R-168)."""
+    at, principal = clock.now(), request.principal
+    findings = self_report.make_report(principal.municipality_code, at=at)
+    with tenancy.scope(principal.municipality_code):
+        audit.record(act="view_security_report", by=principal.actor, at=at)
+    context = {
+        "findings": findings,
+        "broken": sum(one.holds is False for one in findings),
+        "at": at.astimezone(clock.JST),
+    }
+    return render(request, "console/security.html", context)
+
+
+@screen("retention.view")
+@require_http_methods(["GET"])
+def retention_report(request: HttpRequest) -> HttpResponseBase:
+    """Every class of data: how long it is kept, what is past it, the proofs of deletion (R-177)."""
+    at, code = clock.now(), request.principal.municipality_code
+    certificates = retention.list_certificates(code) if code != accounts.AGENCY_CODE else []
+    context = {
+        "rows": [(each, BY[each.period.by]) for each in retention_run.report(code, at=at)],
+        "certificates": certificates[::-1][:CERTIFICATES_SHOWN],
+        "total": len(certificates),
+        "broken": retention.first_broken(certificates),
+    }
+    return render(request, "console/retention.html", context)
