@@ -14,6 +14,7 @@ from bcl.municipalities import api as municipalities
 NAVIGATION = (
     ("ホーム", "home", "home.view"),
     ("連携", "linkage", "linkage.view"),
+    ("連携仕様", "interface", "interface.view"),
     ("中間DB参照", "residents", "residents.view"),
     ("リカバリ", "recovery", "recovery.view"),
     ("ユーザ管理", "accounts", "accounts.view"),

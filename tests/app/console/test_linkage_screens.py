@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import uuid
+import zipfile
 from datetime import timedelta
 
 import pytest
@@ -241,3 +242,29 @@ def test_overview__for_the_agency__is_one_line_a_town_without_transmissions(offi
         assert TOWN in page and OTHER in page
         assert str(one.id) not in page
         assert client.get(f"/linkage/{one.id}").status_code == 404
+
+
+@pytest.mark.requirement("R-036")
+def test_interface__versions_dates_and_what_the_town_sends(office) -> None:
+    clerk = office.add(TOWN, "clerk-1", accounts.Role.TOWN_CLERK)
+    transmission(
+        state="LANDED", refusal_code="", interface_version="1.0",
+        landed_at=clock.now(), load_number=1,
+    )  # fmt: skip
+    with office.signed_in(clerk) as client:
+        page = client.get("/interface").text
+        assert "受付中" in page and "通常: 1.0" in page and OTHER not in page
+        packed = client.get("/interface/1.0.zip")
+        names = zipfile.ZipFile(io.BytesIO(packed.content)).namelist()
+        assert any(name.endswith(".html") for name in names)
+        assert any(name.endswith(".xlsx") for name in names)
+        for unknown in ("9.9", "..%2F..%2Fx", "1.0%00"):
+            assert client.get(f"/interface/{unknown}.zip").status_code == 404
+
+
+@pytest.mark.requirement("R-036")
+def test_interface__for_the_agency__lists_every_town(office) -> None:
+    operator = office.add(accounts.AGENCY_CODE, "operator-1", accounts.Role.AGENCY_OPERATOR)
+    with office.signed_in(operator) as client:
+        page = client.get("/interface").text
+    assert TOWN in page and OTHER in page and "まだ送っていません" in page

@@ -33,6 +33,8 @@ ROUTES = {
     "account-review": "accounts.manage",
     "account-close": "accounts.manage",
     "terminals": "terminals.view",
+    "interface": "interface.view",
+    "interface-specification": "interface.view",
     "linkage": "linkage.view",
     "transmission": "linkage.view",
     "transmission-findings": "linkage.view",
@@ -56,6 +58,7 @@ ROUTES = {
     "resend-withdraw": "linkage.request_resend",
 }
 ARGUMENTS = {
+    "<str:version>": "1.0",
     "<int:export_id>": "7",
     "<str:name>": "reader.py",
     "<str:login_name>": "admin-1",

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
-from bcl.linkage.web import decisions, holds, resends, views
+from bcl.linkage.web import decisions, holds, interface, resends, views
 
 _ONE = "linkage/<uuid:transmission_id>"
 
 urlpatterns = [
+    path("interface", interface.versions, name="interface"),
+    path(
+        "interface/<str:version>.zip", interface.specification, name="interface-specification"
+    ),
     path("linkage", views.overview, name="linkage"),
     path("linkage/holds", holds.listing, name="holds"),
     path("linkage/holds/ask", holds.ask, name="hold-ask"),
