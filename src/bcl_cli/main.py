@@ -34,6 +34,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "security_report",
         "団体のセキュリティ自己点検を証拠つきで表示する",
     ),
+    "backup": ("bcl_cli.backup", "backup", "BCL自身のバックアップをとる・状態を見る"),
+    "drill": ("bcl_cli.drill", "drill", "復元訓練を行い、結果を記録する"),
     "retention": ("bcl_cli.retention", "retention", "保存期間の過ぎたデータの削除と証明"),
     "kiosk": ("bcl_cli.kiosk", "kiosk", "キオスク端末の模擬（証明書を発行する）"),
     "bench": ("bcl_cli.bench", "bench", "性能を測り、同じ実行の中の相手と比べる"),
@@ -71,6 +73,7 @@ def bcl() -> None:
 ENDS_WITH_A_REFUSAL = {
     "OperationalError": "WORLD_NOT_RUNNING",
     "KeyErased": "KEY_ERASED",
+    "DatabaseFenced": "DATABASE_FENCED",
     "KeyProviderAway": "KEY_PROVIDER_AWAY",
 }
 

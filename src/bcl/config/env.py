@@ -75,6 +75,22 @@ class IssuanceFiles:
 
 
 @dataclass(frozen=True)
+class Backup:
+    """BCL's own backup: the second place, its credentials, and when it alarms (R-034, R-042)."""
+
+    directory: Path | None = None
+    url: str = field(default="", repr=False)
+    site: str = ""
+    database_site: str = ""
+    longest_age_hours: int = 26
+    most_wal_behind_mb: int = 64
+    nightly_drill: bool = False
+    drill_longest_age_hours: int = 26
+    longest_rpo_seconds: int = 60
+    longest_rto_seconds: int = 300
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of one process of the cloud. Passwords stay out of `repr`."""
 
@@ -89,6 +105,8 @@ class Settings:
     key_provider: KeyProviderName = "file"
     key_token: Token | None = None
     backup_retention_days: int = 35
+    audit_heads_dir: Path = Path("/var/lib/bcl/audit-heads")
+    backup: Backup = Backup()
     clock_offset_seconds: int = 0
     minimum_free_mb: int = 1024
     log_level: str = "INFO"
@@ -143,6 +161,8 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         key_provider=env.choice("BCL_KEY_PROVIDER", "file", ("file", "pkcs11")),  # type: ignore[arg-type]
         key_token=_key_token(env),
         backup_retention_days=env.integer("BCL_BACKUP_RETENTION_DAYS", 35, low=1, high=3660),
+        backup=_backup(env),
+        audit_heads_dir=env.path("BCL_AUDIT_HEADS_DIR") or state_dir / "audit-heads",
         receive_dir=env.path("BCL_RECEIVE_DIR") or state_dir / "receive",
         clock_offset_seconds=env.integer("BCL_CLOCK_OFFSET_SECONDS", 0, low=-(10**10)),
         minimum_free_mb=env.integer("BCL_MINIMUM_FREE_MB", 1024, low=0),
@@ -229,6 +249,24 @@ def _key_token(env: _Reader) -> Token | None:
         label=env.text("BCL_PKCS11_TOKEN", "bcl"),
         key_label=env.text("BCL_PKCS11_KEY_LABEL", "bcl-kek"),
         pin_file=env.path("BCL_PKCS11_PIN_FILE") or _systemd_credential(env, "bcl-pkcs11-pin"),
+    )
+
+
+def _backup(env: _Reader) -> Backup:
+    plain = Backup()
+    return Backup(
+        directory=env.path("BCL_BACKUP_DIR"),
+        url=env.text("BCL_DATABASE_URL_BACKUP", ""),
+        site=env.text("BCL_BACKUP_SITE", ""),
+        database_site=env.text("BCL_DATABASE_SITE", ""),
+        longest_age_hours=env.integer("BCL_BACKUP_MAX_AGE_HOURS", plain.longest_age_hours, low=1),
+        most_wal_behind_mb=env.integer("BCL_BACKUP_MAX_WAL_MB", plain.most_wal_behind_mb, low=1),
+        nightly_drill=env.choice("BCL_NIGHTLY_DRILL", "off", ("on", "off")) == "on",
+        drill_longest_age_hours=env.integer(
+            "BCL_DRILL_MAX_AGE_HOURS", plain.drill_longest_age_hours, low=1
+        ),
+        longest_rpo_seconds=env.integer("BCL_RPO_SECONDS", plain.longest_rpo_seconds, low=1),
+        longest_rto_seconds=env.integer("BCL_RTO_SECONDS", plain.longest_rto_seconds, low=1),
     )
 
 

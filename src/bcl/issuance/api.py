@@ -12,6 +12,7 @@ Never: reads a resident's data from anywhere but IssuableRecord.
 
 from bcl.issuance.actions.compare import Comparison, Difference, compare_with_store
 from bcl.issuance.actions.confirm import confirm_delivery
+from bcl.issuance.actions.golden import make_golden_papers
 from bcl.issuance.actions.inquire import Offer, Offered, inquire
 from bcl.issuance.actions.issue import Issued, issue_certificate
 from bcl.issuance.actions.reconcile import DayDifference, reconcile_day
@@ -46,6 +47,7 @@ __all__ = [
     "inquire",
     "issue_certificate",
     "lift_block",
+    "make_golden_papers",
     "place_block",
     "rebuild_issuable_records",
     "reconcile_day",

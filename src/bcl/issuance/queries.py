@@ -77,12 +77,7 @@ def find_issuable(municipality_code: str, card: bytes) -> Issuable:
         return Issuable(links)
     household_key = blind.household(own[0]["household_number"])
     everybody = _persons(municipality_code, residents.filter(household_key=household_key))
-    present = tuple(
-        sorted(
-            (p for p in everybody if p["resident_state"] == RESIDENT),
-            key=lambda p: (p.entry_order, p.addressee_number),
-        )
-    )
+    present = _present(everybody)
     version = max(p.version for p in everybody)
     keys = {blind.person(p.addressee_number): p.addressee_number for p in everybody}
     return Issuable(
@@ -94,6 +89,39 @@ def find_issuable(municipality_code: str, card: bytes) -> Issuable:
         or _is_held(municipality_code, own[0]["household_number"], everybody),
         measured=_measured(municipality_code, records, keys),
         blocks=_blocks(municipality_code, records, blind, household_key, keys),
+    )
+
+
+def first_residents(municipality_code: str, limit: int) -> list[str]:
+    """Numbers of the first rows that are residents' records."""
+    rows = IssuableRecord.objects.filter(
+        municipality_code=municipality_code, file_id=subscription.RESIDENTS
+    )
+    return [str(number) for number in rows.order_by("pk").values_list("pk", flat=True)[:limit]]
+
+
+def household_of_row(municipality_code: str, number: int) -> HouseholdRecord | None:
+    """The household of one resident's row as it would be printed; None when it could not be."""
+    records = IssuableRecord.objects.filter(
+        municipality_code=municipality_code, file_id=subscription.RESIDENTS
+    )
+    row = records.filter(pk=number).first()
+    if row is None:
+        return None
+    everybody = _persons(municipality_code, records.filter(household_key=row.household_key))
+    present = _present(everybody)
+    if not present or _is_inconsistent(present):
+        return None
+    return HouseholdRecord(municipality_code, present, max(p.version for p in everybody))
+
+
+def _present(everybody: Iterable[PersonRecord]) -> tuple[PersonRecord, ...]:
+    """Those who live there now, in their order on the record."""
+    return tuple(
+        sorted(
+            (p for p in everybody if p["resident_state"] == RESIDENT),
+            key=lambda p: (p.entry_order, p.addressee_number),
+        )
     )
 
 
