@@ -208,8 +208,7 @@ def convert(
     if as_json:
         click.echo(json.dumps(_conversion_json(report), ensure_ascii=False, indent=1))
         return
-    _print_conversion(report)
-    click.echo(f"書き出しました: {target}")
+    click.echo("\n".join([*report.lines(), f"書き出しました: {target}"]))
 
 
 def _conversion_json(report: ConversionReport) -> dict[str, object]:
@@ -224,19 +223,6 @@ def _conversion_json(report: ConversionReport) -> dict[str, object]:
         ],
         "left_out": dict(report.left_out),
     }  # fmt: skip
-
-
-def _print_conversion(report: ConversionReport) -> None:
-    for file in report.files:
-        click.echo(f"{file.name}: {file.rows:,}行")
-        for label, counts in (
-            ("落とした値", file.dropped), ("既定値を入れた", file.defaulted),
-            ("コードを置き換えた", file.recoded),
-        ):  # fmt: skip
-            for title, count in counts.items():
-                click.echo(f"  {label}: {title} {count:,}件")
-    for file_id, rows in report.left_out.items():
-        click.echo(f"{file_id}: 変換先にないファイルのため、{rows:,}行を落としました")
 
 
 @interface.command()
@@ -271,10 +257,11 @@ def kit(target: Path, version: str | None) -> None:
 
     検査プログラムは、BCLのない事業者の機械で動きます（Python 3.11 以上）。
     """
+    chosen = version_or_newest(version)
     from bcl_cli.interface_kit import KitExists, build_kit
 
     try:
-        contents = build_kit(target, version_or_newest(version).version)
+        contents = build_kit(target, chosen.version)
     except KitExists:
         raise click.UsageError(f"{target} はすでにあります。") from None
     click.echo(f"書き出しました: {target}（{contents.files:,}個、サンプル {contents.samples}種類）")

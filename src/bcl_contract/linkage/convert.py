@@ -55,6 +55,21 @@ class ConversionReport:
     files: list[FileConversion] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
+    def lines(self) -> list[str]:
+        """What was done, for people."""
+        lines = []
+        for file in self.files:
+            lines.append(f"{file.name}: {file.rows:,}行")
+            for label, counts in (
+                ("落とした値", file.dropped),
+                ("既定値を入れた", file.defaulted),
+                ("コードを置き換えた", file.recoded),
+            ):
+                lines += [f"  {label}: {title} {count:,}件" for title, count in counts.items()]
+        for file_id, rows in self.left_out.items():
+            lines.append(f"{file_id}: 変換先にないファイルのため、{rows:,}行を落としました")
+        return lines
+
 
 class _Refused(Exception):
     def __init__(self, refusal: Refusal) -> None:
