@@ -7,19 +7,28 @@
 No row, no act: the row is inserted in the caller's transaction, so either both stay or neither.
 Rows are never changed or removed; the database refuses it to every role. A row names its subject
 only as a keyed digest, and `detail` takes ids, codes and counts, never a value from a register.
+Within a minute each row gets its place in the town's log (`audit_log`).
+
+Who was shown, printed or handed out goes along as `subjects`, person by person (R-172):
+
+    audit.record(act="search_residents", by=actor, at=at, subjects=[each.addressee_number.encode()
+                 for each in hits], detail={"purpose": "COUNTER", "screen": "residents"})
+
+An act that concerns everybody of the town at once (a whole export) says `detail={"covers": "ALL"}`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from django.db import transaction
 
-from bcl.foundation import crypto, log, tenancy
+from bcl.foundation import audit_rows, crypto, log, tenancy
 from bcl.foundation.models import AgencyAuditEntry, AuditEntry
 
 ActorKind = Literal["staff", "terminal", "gateway", "center", "system"]
@@ -43,6 +52,7 @@ class Actor:
 
 
 SYSTEM = Actor("system", "bcl")
+SHOW_RESIDENT = "show_resident"
 
 
 def record(
@@ -51,23 +61,37 @@ def record(
     by: Actor,
     at: datetime,
     subject_key: bytes | None = None,
+    subjects: Sequence[bytes] = (),
     detail: Mapping[str, str | int] | None = None,
 ) -> int:
     """Write one audit row for the open scope's municipality and return its id.
 
     `act` is a verb phrase from the glossary (`approve_export`); `subject_key` identifies the
-    person concerned (the store's record key) and is stored as a keyed digest only. Raises
+    person concerned (the addressee number) and is stored as a keyed digest only. `subjects` are
+    the persons who were returned, printed or handed out: each gets a row `show_resident` of its
+    own beside the act's, with the same detail, the act as `in` and the same `look`. Raises
     `TenancyError` without a scope and ValueError when a detail isn't an id, code or count.
     """
     municipality_code = tenancy.require()
-    entry = AuditEntry.objects.create(
+    facts: dict[str, str | int] = dict(detail or {})
+    seen = list(dict.fromkeys(subjects))
+    if seen:
+        facts |= {"look": secrets.token_hex(8), "persons": len(seen)}
+    entries = [_entry(municipality_code, subject_key, _checked(act, by, at, facts))]
+    for key in seen:
+        shown = _checked(SHOW_RESIDENT, by, at, {**facts, "in": act})
+        entries.append(_entry(municipality_code, key, shown))
+    return int(AuditEntry.objects.bulk_create(entries)[0].pk)
+
+
+def _entry(municipality_code: str, subject_key: bytes | None, row: dict[str, Any]) -> AuditEntry:
+    digest = None if subject_key is None else crypto.subject_digest(municipality_code, subject_key)
+    return AuditEntry(
         municipality_code=municipality_code,
-        subject_digest=(
-            None if subject_key is None else crypto.subject_digest(municipality_code, subject_key)
-        ),
-        **_checked(act, by, at, detail),
+        subject_digest=digest,
+        row_tag=audit_rows.make_tag(municipality_code, subject_digest=digest, **row),
+        **row,
     )
-    return entry.pk
 
 
 def record_agency(
@@ -80,7 +104,7 @@ def record_agency(
 
 def _checked(
     act: str, by: Actor, at: datetime, detail: Mapping[str, str | int] | None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     if not _ACT.match(act):
         raise ValueError("an act is named by lower case words")
     if at.tzinfo is None:
