@@ -19,6 +19,7 @@ from bcl.resident_store.actions.recovery_zip import (
     RecoveryContents,
     write_recovery_zip,
 )
+from bcl.resident_store.event_dates import find_household_on, find_person_on
 from bcl.resident_store.fragments import Match
 from bcl.resident_store.hold_list import Hold, lift_hold, list_holds
 from bcl.resident_store.pages import PageFault
@@ -65,7 +66,8 @@ __all__ = [
     "PersonSearchResult", "Position", "RecordVersion", "RecoveryContents", "RepeatedSequence",
     "UnknownColumn", "Verdict", "applied_position", "apply_files", "changes_of_load",
     "columns_of_profile", "counts", "find_by_key", "find_by_search", "find_cert_link",
-    "find_household", "find_person", "held_counts", "household_key_held", "is_household_held",
-    "is_person_held", "lift_hold", "list_holds", "load_number_at", "person_key_held",
-    "read_records", "read_seal_image", "reconcile", "search_persons", "write_recovery_zip",
+    "find_household", "find_household_on", "find_person", "find_person_on", "held_counts",
+    "household_key_held", "is_household_held", "is_person_held", "lift_hold", "list_holds",
+    "load_number_at", "person_key_held", "read_records", "read_seal_image", "reconcile",
+    "search_persons", "write_recovery_zip",
 ]
