@@ -23,6 +23,7 @@ from bcl_contract.refusals import Refusal
 from bcl_contract.signed_acts import SignedAct
 
 SYSTEM = audit.Actor("system", "recovery")
+_IMAGES = "S02I"  # each image is a member of its own
 logger = log.get(__name__)
 
 
@@ -77,7 +78,13 @@ def build_export(municipality_code: str, export_id: int, *, at: datetime) -> Rec
 
 
 def _counts(contents: store.RecoveryContents) -> list[dict[str, str | int]]:
-    return [{"file_id": entry.file_id, "rows": entry.rows} for entry in contents.files]
+    """Rows by file; the seal images count as one file of as many rows."""
+    tables = [entry for entry in contents.files if entry.file_id != _IMAGES]
+    counts: list[dict[str, str | int]] = [
+        {"file_id": entry.file_id, "rows": entry.rows} for entry in tables
+    ]
+    images = len(contents.files) - len(tables)
+    return counts + ([{"file_id": _IMAGES, "rows": images}] if images else [])
 
 
 def describe(export: RecoveryExport, contents: store.RecoveryContents) -> bytes:
@@ -104,9 +111,9 @@ def describe(export: RecoveryExport, contents: store.RecoveryContents) -> bytes:
                 "sha256": entry.sha256,
             }
             for entry in contents.files
-            if entry.file_id != "S02I"
+            if entry.file_id != _IMAGES
         ],
-        "seal_images": sum(1 for entry in contents.files if entry.file_id == "S02I"),
+        "seal_images": sum(1 for entry in contents.files if entry.file_id == _IMAGES),
     }
     return json.dumps(description, ensure_ascii=False, indent=1).encode("utf-8")
 

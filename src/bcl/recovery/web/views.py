@@ -18,6 +18,7 @@ from bcl.recovery import api as recovery
 from bcl.recovery.models import RecoveryExport
 from bcl.recovery.web.forms import CodeForm, RequestForm
 from bcl_contract import clock
+from bcl_contract.linkage.layouts import load_interface
 from bcl_contract.refusals import Refusal
 
 STATES = {
@@ -29,6 +30,10 @@ STATES = {
     "EXPIRED": ("期限切れ", "plain"),
 }
 STEPS = (("申請", "REQUESTED"), ("承認", "APPROVED"), ("作成", "BUILT"), ("受渡し", "RELEASED"))
+FILES = {
+    **{name: f"{name} {layout.title_ja}" for name, layout in load_interface().files.items()},
+    "S02I": "印影の画像",
+}
 Made = TypeVar("Made")
 COMPANIONS = ("recovery.json", "reader.py", "page.py")
 
@@ -118,6 +123,7 @@ def _detail(
             (title, "done" if place <= at_step else "now" if place == at_step + 1 else "")
             for place, (title, _) in enumerate(STEPS)
         ],
+        "counts": [(FILES[one["file_id"]], one["rows"]) for one in export.counts],
         "is_moving": export.state == "APPROVED",
         "is_own": export.requested_by == principal.actor.id,
         "may_approve": waits and "recovery.approve" in principal.permissions,

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods
 from bcl.accounts import api as accounts
 from bcl.accounts.screens import refuse, screen
 from bcl.foundation import audit, tenancy
+from bcl.resident_store import api as store
 from bcl.resident_store.web import lookup
 from bcl.resident_store.web.disclosure import Sight
 from bcl.resident_store.web.forms import PersonForm, PurposeForm, RevealForm, SearchForm
@@ -73,6 +74,13 @@ def person(request: HttpRequest) -> HttpResponseBase:
     return _person_page(request, form, act="view_resident")
 
 
+def _summary(
+    code: str, shown: store.RecordVersion, found: lookup.Person
+) -> lookup.Listed | None:
+    """Who this is in a few lines; for a protected person the sections alone decide what is told."""
+    return None if found.is_protected else lookup.list_persons(code, [shown])[0]
+
+
 @screen(REVEAL)
 @require_http_methods(["GET", "POST"])
 def reveal(request: HttpRequest) -> HttpResponseBase:
@@ -106,6 +114,7 @@ def _person_page(
     _record(request, form, act, [found])
     context = {
         "it": found,
+        "summary": _summary(principal.municipality_code, shown, found),
         "record": shown.id,
         "is_over": shown.until_load is not None,
         "hides_places": hides,
