@@ -8,6 +8,8 @@ answers, `checked_s` to one whose every page was opened and found equal.
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -28,6 +30,7 @@ from bcl.backup.take import verify_base
 from bcl.backup.throw_away import Restored, ThrowAwayCluster
 from bcl.backup.tools import BackupFault, Tools
 from bcl.foundation import log, roles
+from bcl.foundation.postgres_binaries import OsUser
 from bcl_contract import clock
 
 FORMAT = "bcl-drill-report-1"
@@ -92,8 +95,8 @@ def run(
 ) -> DrillReport:
     """Restore (to `until`, by the server's clock, or to the newest state), compare, clean up.
 
-    Reads the source through this process's own connection. Never raises for what is wrong with a
-    backup: that is in the report's findings.
+    `tools` run the restored database; the source is read through this process's own connection.
+    Never raises for what is wrong with a backup: that is in the report's findings.
     """
     now = clock.now()
     report = DrillReport(now.strftime("%Y%m%dT%H%M%S"), now, until)
@@ -127,7 +130,8 @@ def _restore_and_compare(
     missing = place.missing_segments(base.start_segment)
     if missing:
         report.found("BACKUP_WAL_GAP", segment=missing[0])
-    broken = verify_base(place, base, tools)
+        return
+    broken = verify_base(place, base, Tools(tools.bin_dir, _own_user()))
     if broken is not None:
         report.found("DRILL_BACKUP_BROKEN", backup=base.backup_id, said=_names_only(broken))
         return
@@ -144,6 +148,12 @@ def _restore_and_compare(
     report.checked_s = round(time.monotonic() - began, 3)
     if report.rto_s > settings.BCL.backup.longest_rto_seconds:
         report.found("DRILL_RTO_EXCEEDED", seconds=int(report.rto_s))
+
+
+def _own_user() -> OsUser:
+    """This process's user, who may read the second place; the restored database's may not."""
+    entry = pwd.getpwuid(os.geteuid())
+    return OsUser(entry.pw_name, entry.pw_uid, entry.pw_gid, switch=False)
 
 
 def _mark() -> Marker:

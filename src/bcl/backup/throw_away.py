@@ -164,7 +164,9 @@ class ThrowAwayCluster:
             if len(lines) > 7 and lines[7].strip() == "ready":
                 break
             gone = not pid_file.exists() and time.monotonic() - started > 2
-            if gone or (lines and not Path(f"/proc/{int(lines[0])}").exists()):
+            # The file may be there and still be empty.
+            number = lines[0].strip() if lines else ""
+            if gone or (number and not Path(f"/proc/{number}").exists()):
                 said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
                 raise BackupFault("postgres", said)
             time.sleep(0.05)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import random
 import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
+import psycopg
 import pytest
 
-from bcl.backup import drill, fingerprint
+from bcl.backup import api, drill
+from bcl.backup.place import segment_number
 from bcl.backup.take import server_time
-from bcl_contract import clock
+from bcl.backup.throw_away import ThrowAwayCluster
+from bcl.foundation import audit
+from bcl.foundation.roles import SUPERUSER
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,25 +35,167 @@ def run(set_up, *, until=None) -> drill.DrillReport:
 
 @pytest.mark.requirement("R-034")
 @pytest.mark.requirement("R-042")
-def test_drill__any_moment_of_five_states__gives_exactly_that_state(
-    set_up, sender, residents
+def test_restore__any_moment_of_five_states__gives_every_table_as_it_was(
+    set_up, sender, residents, cluster_info
 ) -> None:
-    set_up.take()
-    borders, digests = [], []
+    base = set_up.take()
+    moments, tables = [], []
     for step in range(5):
         assert sender.send({"J01": residents(20, "甲乙丙丁戊"[step])}).landed
-        borders.append(server_time(set_up.source))
-        digests.append(fingerprint.of_town(sender.town, at=clock.now()).digest)
-    assert len(set(digests)) == 5
-    end = borders[-1] + timedelta(milliseconds=50)
+        moments.append(server_time(set_up.source))
+        tables.append(digest_of_tables(cluster_info.url(SUPERUSER)))
     drill._mark()  # something is committed after the last moment that is asked for
     set_up.wait_for_log()
-    for step, (after, before) in enumerate(zip(borders, [*borders[1:], end], strict=True)):
-        # A load takes long after its border; a tenth of the way it has not committed yet.
-        span = (before - after) / 10 if before != end else timedelta(milliseconds=1)
-        moment = after + span * (secrets.randbelow(1000) / 1000)
-        report = run(set_up, until=moment)
-        assert report.findings == [], report.findings
-        assert report.loads == {sender.town: step + 1}
-        assert report.digests == {sender.town: digests[step]}
-        assert report.digest_equal and report.fenced and report.without_network
+    assert len({json.dumps(each) for each in tables}) == 5
+    # Any moment up to where the next state could first have been committed.
+    for step in random.sample(range(5), 5):
+        moment = moments[step] + timedelta(milliseconds=random.random() * 5)
+        with thrown_away(set_up) as copy:
+            copy.copy_log(set_up.place, base)
+            copy.copy_base(set_up.place, base)
+            restored = copy.start(until=moment)
+            assert restored.last_commit_at <= moment and restored.timeline > 1
+            assert digest_of_tables(copy.url(SUPERUSER)) == tables[step], step
+            with psycopg.connect(copy.url(SUPERUSER)) as db, pytest.raises(psycopg.Error):
+                db.execute("DELETE FROM procrastinate_jobs")
+
+
+@contextmanager
+def thrown_away(set_up) -> Iterator[ThrowAwayCluster]:
+    home = Path(tempfile.mkdtemp(prefix="bcl-copy-", dir="/tmp"))
+    home.chmod(0o711)
+    copy = ThrowAwayCluster(home / "copy", set_up.tools)
+    try:
+        yield copy
+    finally:
+        copy.destroy()
+        shutil.rmtree(home)
+
+
+def digest_of_tables(url: str) -> dict[str, str]:
+    """A digest of every row of every table, as the superuser sees them."""
+    with psycopg.connect(url, autocommit=True) as db:
+        names = db.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        return {
+            name: db.execute(
+                f'SELECT md5(COALESCE(string_agg(md5(t::text), \'\' ORDER BY t::text), \'\'))'
+                f' FROM "{name}" t'
+            ).fetchone()[0]
+            for (name,) in sorted(names)
+        }
+
+
+@pytest.mark.requirement("R-034")
+def test_drill__newest_state__passes_and_is_on_record(set_up, sender, residents) -> None:
+    from bcl.foundation.models import AgencyAuditEntry
+
+    set_up.take()
+    assert sender.send({"J01": residents(12, "己")}).landed
+    set_up.wait_for_log()
+    report = api.run_drill(by=audit.SYSTEM)
+    assert report.passed, report.findings
+    assert report.digest_equal and report.records == 12 and report.towns == 1
+    assert report.rpo_s is not None and report.rpo_s < 5
+    assert report.rto_s is not None and report.checked_s is not None
+    assert report.rto_s <= report.checked_s
+    row = AgencyAuditEntry.objects.get(act="run_restore_drill")
+    assert (row.detail["passed"], row.detail["backup"]) == (1, report.backup_id)
+    path = api.reports_folder() / f"drill-{report.drill_id}.json"
+    assert api.is_genuine(path)
+    altered = json.loads(path.read_text(encoding="utf-8"))
+    altered["content"]["rpo_s"] = 0.5
+    path.write_text(json.dumps(altered), encoding="utf-8")
+    assert not api.is_genuine(path)
+
+
+@pytest.mark.requirement("R-034")
+def test_drill__receiver_that_stopped__is_told_as_lost_data(set_up, sender, residents) -> None:
+    set_up.take()
+    assert sender.send({"J01": residents(5, "庚")}).landed
+    set_up.wait_for_log()
+    set_up.receiver.stop()
+    try:
+        borders = server_time(set_up.source)
+        assert sender.send({"J01": residents(5, "辛")}).landed
+        report = run(set_up)
+        lost = (server_time(set_up.source) - borders).total_seconds()
+        assert report.loads == {sender.town: 1}
+        assert report.rpo_s is not None and 0 < report.rpo_s <= lost + 5
+    finally:
+        set_up.receiver.ensure_running()
+
+
+@pytest.fixture
+def taken(set_up, sender, residents):
+    """A base backup of a landed town; removed afterwards, whatever was done to it."""
+    assert sender.send({"J01": residents(30, "壬")}).landed
+    base = set_up.take()
+    yield base
+    shutil.rmtree(set_up.place.path_of(base), ignore_errors=True)
+    (set_up.place.base_dir / f"{base.backup_id}.json").unlink(missing_ok=True)
+
+
+def flip(path, offset: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte[0] ^ 0x10]))
+
+
+@pytest.mark.requirement("R-034")
+def test_drill__one_flipped_bit_in_any_file_of_the_backup__fails_by_code(set_up, taken) -> None:
+    files = [p for p in set_up.place.path_of(taken).rglob("*") if p.is_file() and p.stat().st_size]
+    for _ in range(2):
+        path = secrets.choice(files)
+        offset = secrets.randbelow(path.stat().st_size)
+        flip(path, offset)
+        report = run(set_up)
+        assert not report.passed
+        assert [each["code"] for each in report.findings] == ["DRILL_BACKUP_BROKEN"], path
+        flip(path, offset)
+    (set_up.place.path_of(taken) / "global" / "pg_control").unlink()
+    assert [each["code"] for each in run(set_up).findings] == ["DRILL_BACKUP_BROKEN"]
+
+
+@pytest.mark.requirement("R-034")
+def test_drill__page_altered_in_the_source_before_the_backup__is_found(
+    set_up, sender, residents, superuser_connection
+) -> None:
+    """Nothing is wrong with the files then: only opening every page finds it."""
+    assert sender.send({"J01": residents(30, "癸")}).landed
+    superuser_connection.execute(
+        "UPDATE resident_store_page SET sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1)"
+    )
+    set_up.take()
+    set_up.wait_for_log()
+    report = run(set_up)
+    assert report.digest_equal is False
+    assert [each["code"] for each in report.findings] == ["DRILL_PAGE_BROKEN"]
+
+
+@pytest.mark.requirement("R-034")
+@pytest.mark.requirement("R-042")
+def test_drill__damaged_or_missing_log__is_told(
+    set_up, sender, residents, taken, superuser_connection
+) -> None:
+    assert sender.send({"J01": residents(30, "子")}).landed
+    for _ in range(3):  # the log must go over several segments
+        superuser_connection.execute("SELECT pg_switch_wal()")
+        drill._mark()
+    set_up.wait_for_log()
+    first = segment_number(taken.start_segment)
+    middle = [
+        path
+        for path in set_up.place.segments(since=taken.start_segment)
+        if segment_number(path.name) == first + 1
+    ]
+    content = middle[0].read_bytes()
+    flip(middle[0], 40)
+    report = run(set_up)
+    assert "DRILL_WAL_BROKEN" in [each["code"] for each in report.findings]
+    middle[0].unlink()
+    report = run(set_up)
+    assert "BACKUP_WAL_GAP" in [each["code"] for each in report.findings]
+    middle[0].write_bytes(content)
+
