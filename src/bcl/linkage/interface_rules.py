@@ -1,4 +1,6 @@
-"""Who must be told that a version of the interface ends? Pure: times in, notices out.
+"""The life of interface versions at the intake: reminders, and the change from one to the next.
+
+Pure: times in, notices and refusals out.
 
 R-037: before the deadline the municipality is reminded, after it only the revised interface is
 accepted. A reminder is a stage, not a day: whoever was away on the day gets it when he is back,
@@ -9,12 +11,15 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
 
 from bcl.linkage.rules import InterfaceWindow
+from bcl_contract.linkage.changes import reads_alike
+from bcl_contract.linkage.layouts import load_interface
+from bcl_contract.refusals import Refusal
 
 DEADLINE_NEAR = "LINKAGE_INTERFACE_DEADLINE"
 EXPIRED = "TRANSMISSION_INTERFACE_EXPIRED"
@@ -58,6 +63,31 @@ def judge_deadlines(
             mark = f"{window.version}/{min(reached)}"
             wanted.append(DeadlineNotice(DEADLINE_NEAR, mark, window.version, until, left))
     return tuple(wanted)
+
+
+def judge_version_change(
+    before: str | None,
+    after: str,
+    *,
+    mode: str,
+    sent: Collection[str],
+    records: Mapping[str, int],
+) -> Refusal | None:
+    """May the main lane go on in version `after` with these files?
+
+    What the new version knows more has to come from the town itself once: every file with
+    records whose lines say another thing in the new version is sent in full. `records` are those
+    stored, by file id. The urgent lane is free: its rows are read in the terms of either version.
+    """
+    if before is None or before == after:
+        return None
+    old, new = load_interface(before), load_interface(after)
+    for file_id, count in records.items():
+        if not count or file_id not in new.files or reads_alike(old, new, file_id):
+            continue
+        if mode != "full" or file_id not in sent:
+            return Refusal("LINKAGE_VERSION_CHANGE_NOT_FULL", {"file": file_id})
+    return None
 
 
 def load_reminder_days(at: datetime) -> tuple[int, ...]:

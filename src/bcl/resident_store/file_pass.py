@@ -146,7 +146,7 @@ class FilePass:
         self._keys_seen = KeysSeen()
         self._pairs_seen = KeysSeen()
         self._replaced: list[tuple[np.ndarray, np.ndarray]] = []
-        self._reads = page_reader.SingleReads(terms.municipality_code, layout)
+        self._reads = page_reader.SingleReads(terms.municipality_code, layout.file_id)
 
     def run(self, source: BinaryIO, *, helpers: Helpers | None = None) -> FileOutcome:
         """Read the whole file. Faults of its structure become fatal findings.

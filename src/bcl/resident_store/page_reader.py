@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from bcl.resident_store import database, town_keys
 from bcl.resident_store.pages import PAGE_ROWS, PageFault, PagePlace, open_lines
+from bcl.resident_store.stored_versions import StoredVersions
 from bcl_contract.linkage.layouts import Layout, load_interface
 
 _PAGES_KEPT = 32
@@ -27,7 +28,7 @@ def iter_lines(
 ) -> Iterator[tuple[int, str, bytes]]:
     """Give (record id, file id, canonical line) of records, grouped by page.
 
-    Every page is opened once. Records of other municipalities or of no page are left out: row
+    Lines come in the newest layout, whatever version of the interface brought them. Every page is opened once. Records of other municipalities or of no page are left out: row
     level security makes both look the same. Needs the open scope. Raises `PageFault`.
     """
     by_page: dict[int, list[int]] = {}
@@ -36,6 +37,7 @@ def iter_lines(
         by_page.setdefault(page_id, []).append(slot)
     page_ids = sorted(by_page)
     secret = town_keys.page_secrets(municipality_code)
+    versions = StoredVersions(municipality_code, target=load_interface().version)
     for first in range(0, len(page_ids), _PAGES_AT_ONCE):
         with database.cursor() as db:
             db.execute(
@@ -48,16 +50,18 @@ def iter_lines(
         for page_id, file_id, load, number, version, rows, size, sealed in pages:
             place = PagePlace(municipality_code, file_id, load, number, version)
             lines = open_lines(secret, place, sealed, size, rows)
+            conversion = versions.conversion(file_id, load)
             for slot in by_page[page_id]:
                 if slot < rows:
-                    yield page_id * PAGE_ROWS + slot, file_id, lines[slot]
+                    line = lines[slot] if conversion is None else conversion.convert(lines[slot])
+                    yield page_id * PAGE_ROWS + slot, file_id, line
 
 
 def read_values(
-    municipality_code: str, record_ids: Collection[int], *, interface_version: str = "1.0"
+    municipality_code: str, record_ids: Collection[int]
 ) -> dict[int, dict[str, str | None]]:
-    """All values of records, by record id."""
-    files = load_interface(interface_version).files
+    """All values of records, by record id, in the newest layout."""
+    files = load_interface().files
     return {
         record_id: parse_line(line, files[file_id])
         for record_id, file_id, line in iter_lines(municipality_code, record_ids)
@@ -67,8 +71,8 @@ def read_values(
 class SingleReads:
     """Reads one record after another inside one act, keeping the last pages open in memory."""
 
-    def __init__(self, municipality_code: str, layout: Layout) -> None:
-        self._town, self._layout = municipality_code, layout
+    def __init__(self, municipality_code: str, file_id: str) -> None:
+        self._town, self._layout = municipality_code, load_interface().files[file_id]
         self._known: OrderedDict[int, dict[str, str | None]] = OrderedDict()
 
     def values(self, record_id: int) -> dict[str, str | None]:

@@ -293,7 +293,9 @@ def read_records(
     return {each: {name: values[name] for name in wanted} for each, values in rows.items()}
 
 
-def columns_of_profile(file_id: str, profile: str, *, interface_version: str = "1.0") -> list[str]:
+def columns_of_profile(
+    file_id: str, profile: str, *, interface_version: str | None = None
+) -> list[str]:
     """The columns of a file that a profile may see: a backup, b certificates, c disaster."""
     layout = load_interface(interface_version).files[file_id]
     return [column.name for column in layout.columns if profile in column.profiles]

@@ -188,12 +188,14 @@ def _code_lists(catalog: Catalog, directory: str) -> Mapping[str, CodeList]:
     )
 
 
-def load_interface(version: str = "1.0") -> Interface:
+def load_interface(version: str | None = None) -> Interface:
     """Load one version of the interface; the result is shared and immutable.
 
-    Raises `UnknownInterfaceVersion` for a version that this program does not hold.
+    Without `version` the newest one that this program holds: in its terms everything stored is
+    read. Raises `UnknownInterfaceVersion` for a version that this program does not hold.
     """
-    return _load(catalogs.current(), version)
+    catalog = catalogs.current()
+    return _load(catalog, catalog.versions[-1].version if version is None else version)
 
 
 @cache

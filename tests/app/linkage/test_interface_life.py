@@ -170,3 +170,47 @@ def test_judge__after_a_long_absence__gives_the_last_stage_only() -> None:
     assert load_reminder_days(at) == (90, 30, 7, 1)
     open_end = InterfaceWindow("1.0", at - 400 * DAY, None)
     assert judge_deadlines(["1.0"], [open_end], (90,), at) == ()
+
+
+# --- the change from one version to the next
+
+
+@pytest.fixture
+def full_exports(tmp_path_factory, window):
+    """A town's full export in 1.0 and the same in 2.0."""
+    from bcl_contract.linkage.convert import convert_path
+    from bcl_sim.core_system.town import Town
+
+    folder = tmp_path_factory.mktemp("change")
+    town = Town.generate(folder / "core", residents=200, seed=4, with_tax=False)
+    old = town.export(folder / "drop", files=("J01", "J02", "J05", "J06")).folder
+    town.close()
+    convert_path(old, folder / "new", from_version="1.0", to_version="2.0")
+    return {"1.0": old, "2.0": folder / "new"}
+
+
+@pytest.mark.requirement("R-036")
+def test_version_change__needs_every_file_that_reads_otherwise_in_full(
+    gateway, packages, run_jobs, full_exports
+) -> None:
+    def send(version: str, *file_ids: str, sequence: int, mode: str = "full", lane="main"):
+        content = packages.read_export(full_exports[version])
+        content.tables = {name: content.tables[name] for name in file_ids}
+        package, bundle_id = packages.make_package(
+            gateway, content, sequence=sequence, mode=mode, lane=lane, interface_version=version
+        )
+        gateway.send(package, bundle_id)
+        run_jobs()
+        answer = gateway.state(bundle_id).json()
+        return answer["state"], answer["code"]
+
+    half = ("REJECTED", "LINKAGE_VERSION_CHANGE_NOT_FULL")
+    assert send("1.0", "J01", "J02", "J05", "J06", sequence=1) == ("LANDED", None)
+    assert send("2.0", "J06", sequence=2, mode="differential") == half
+    assert send("2.0", "J01", sequence=2) == half  # J02 reads otherwise too
+    # A restriction never waits for a version: it lands in either.
+    assert send("2.0", "J06", sequence=1, mode="differential", lane="urgent")[0] == "LANDED"
+    # J05 and J06 say the same in both versions and may be left out.
+    assert send("2.0", "J01", "J02", sequence=2) == ("LANDED", None)
+    assert send("1.0", "J06", sequence=2, mode="differential", lane="urgent")[0] == "LANDED"
+    assert send("2.0", "J06", sequence=3, mode="differential") == ("LANDED", None)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from bcl_contract import clock
 from bcl_contract.linkage import catalog
+from bcl_contract.linkage.conversion_rules import load_rules
 from bcl_contract.linkage.convert import ConversionReport, convert_path
 from bcl_contract.linkage.layouts import UnknownInterfaceVersion, load_interface
+from bcl_contract.linkage.line_conversion import line_conversion
 from bcl_contract.linkage.table import write_rows
 from bcl_contract.linkage.validator import validate_path
 from bcl_contract.refusals import Refusal
@@ -239,3 +242,33 @@ def test_validate__folder__uses_the_version_ready_names(export: Path, tmp_path: 
         assert (found and found.code) == refusal
     (folder / "READY").write_text(json.dumps(ready | {"interface_version": "2.0"}))
     assert not validate_path(folder).ok
+
+
+@pytest.mark.requirement("R-036")
+def test_line_conversion__reads_stored_lines_as_the_converter_writes_them(
+    export: Path, tmp_path: Path
+) -> None:
+    assert isinstance(convert(export, tmp_path / "new"), ConversionReport)
+    for file_id in ("J01", "J02", "J08"):
+        conversion = line_conversion("1.0", "2.0", file_id)
+        assert conversion is not None
+        name = f"999997_{file_id}_F.csv"
+        before = (export / name).read_bytes().splitlines(keepends=True)[1:]
+        after = (tmp_path / "new" / name).read_bytes().splitlines(keepends=True)[1:]
+        assert [conversion.convert(line) for line in before] == after
+        with pytest.raises(ValueError, match="layout"):
+            conversion.convert(b'"1","2"\r\n')
+    assert line_conversion("1.0", "2.0", "J05") is None
+    assert line_conversion("2.0", "2.0", "J01") is None
+    assert line_conversion("2.0", "1.0", "J90") is None
+
+
+def test_shipped_versions__keep_every_file_of_the_one_before() -> None:
+    """Stored records of a file that a version no longer has could not be exported any more."""
+    shipped = catalog.shipped()
+    with catalog.use(shipped):
+        for before, after in pairwise(shipped.versions):
+            old, new = load_interface(before.version), load_interface(after.version)
+            assert set(old.files) <= set(new.files)
+            load_rules(before.version, after.version)
+        assert [each.version for each in shipped.versions][:1] == ["1.0"]

@@ -1,4 +1,5 @@
-"""Which version of the interface a town sends, and reminders before that version ends (R-037)."""
+"""Which version of the interface a town sends, reminders before that version ends, and the change
+to the next one (R-036, R-037)."""
 
 from __future__ import annotations
 
@@ -11,11 +12,15 @@ from bcl.linkage.interface_rules import (
     EXPIRED,
     DeadlineNotice,
     judge_deadlines,
+    judge_version_change,
     load_reminder_days,
 )
 from bcl.linkage.models import Transmission
 from bcl.linkage.rules import TransmissionState, load_interface_windows
 from bcl.municipalities import api as municipalities
+from bcl.resident_store import api as store
+from bcl_contract.linkage.package import OpenPackage
+from bcl_contract.refusals import Refusal
 
 
 @dataclass(frozen=True)
@@ -81,3 +86,29 @@ def remind_of_deadlines(municipality_code: str, *, at: datetime) -> InterfaceUse
                 },
             )
     return found
+
+
+def refuse_version_change(
+    transmission: Transmission, package: OpenPackage | Refusal
+) -> Refusal | None:
+    """Why a package may not be applied: what it is refused for already, or a half change.
+
+    Called under the lane's lock, inside the town's scope. The first main transmission of another
+    version brings every file that reads otherwise there, in full.
+    """
+    if isinstance(package, Refusal):
+        return package
+    if transmission.lane != "main":
+        return None
+    last = (
+        Transmission.objects.filter(lane="main", state=TransmissionState.LANDED)
+        .order_by("-sequence")
+        .first()
+    )
+    return judge_version_change(
+        last.interface_version if last is not None else None,
+        transmission.interface_version,
+        mode=transmission.mode,
+        sent={entry.file_id for entry in package.manifest.tables},
+        records=store.counts(transmission.municipality_code),
+    )

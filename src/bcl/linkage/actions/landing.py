@@ -16,6 +16,7 @@ from typing import Any
 from bcl.foundation import jobs, log, metrics, tenancy
 from bcl.linkage import settings as intake_settings
 from bcl.linkage.actions.accept import defer_opening
+from bcl.linkage.actions.interface_life import refuse_version_change
 from bcl.linkage.actions.move import keep_findings, move_transmission
 from bcl.linkage.actions.obstacle import SYSTEM, publish_obstacle
 from bcl.linkage.actions.opening import (
@@ -114,9 +115,10 @@ def land_transmission(
         transmission = lock_transmission(transmission_id)
         if transmission.state != TransmissionState.OPENED:
             return TransmissionState(transmission.state)
-        if isinstance(package, Refusal):
+        refusal = refuse_version_change(transmission, package)
+        if isinstance(package, Refusal) or refusal is not None:
             move_transmission(
-                transmission, TransmissionState.REJECTED, by=SYSTEM, at=at, refusal=package
+                transmission, TransmissionState.REJECTED, by=SYSTEM, at=at, refusal=refusal
             )
             publish_obstacle(municipality_code, at=at)
             return TransmissionState.REJECTED

@@ -185,7 +185,7 @@ class _FileComparison:
         return tuple(
             column.title_ja
             for column in self._layout.columns
-            if (chunk.value(row, column.name) or None) != stored[column.name]
+            if (chunk.value(row, column.name) or None) != stored.get(column.name)
         )
 
     def _digest(self) -> None:

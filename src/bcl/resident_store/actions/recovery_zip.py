@@ -25,6 +25,7 @@ from bcl.resident_store.models import Load
 from bcl.resident_store.pages import PAGE_ROWS, PageFault, PagePlace, live_slots, open_deflated
 from bcl.resident_store.rules import FULL, MAIN
 from bcl.resident_store.spliced_zip import SplicedMember, SplicedZip
+from bcl.resident_store.stored_versions import StoredVersions
 from bcl_contract.linkage.layouts import Layout, load_interface
 from bcl_contract.linkage.manifest import (
     FileEntry,
@@ -74,9 +75,10 @@ def write_recovery_zip(
             Load.objects.filter(
                 municipality_code=municipality_code, lane=MAIN, load_number__lte=load_number
             )
-            .order_by("-load_number").values_list("sequence", flat=True).first()
+            .order_by("-load_number").values_list("sequence", "interface_version").first()
         )
-        writer = _RecoveryWriter(SplicedZip(target), load, max(1, last_main or 1))
+        sequence, version = last_main or (1, load.interface_version)
+        writer = _RecoveryWriter(SplicedZip(target), load, max(1, sequence), version)
         return writer.write()
 
 
@@ -109,11 +111,15 @@ class _Hasher:
 
 
 class _RecoveryWriter:
-    def __init__(self, zip_file: SplicedZip, load: Load, sequence: int) -> None:
+    """Writes in the version of the main lane, whatever brought the single line."""
+
+    def __init__(self, zip_file: SplicedZip, load: Load, sequence: int, version: str) -> None:
         self._zip, self._load, self._sequence = zip_file, load, sequence
         self._town: str = load.municipality_code
         self._secret = town_keys.page_secrets(self._town)
-        self._layouts = load_interface(load.interface_version).files
+        self._version = version
+        self._versions = StoredVersions(self._town, target=version)
+        self._layouts = load_interface(version).files
         self._images: dict[str, str] = {}
 
     def write(self) -> RecoveryContents:
@@ -126,7 +132,7 @@ class _RecoveryWriter:
         manifest = TransmissionManifest(
             bundle_id=str(uuid.uuid4()),
             municipality_code=self._town,
-            interface_version=self._load.interface_version,
+            interface_version=self._version,
             lane="main",
             sequence=self._sequence,
             previous_sequence=self._sequence - 1,
@@ -139,8 +145,7 @@ class _RecoveryWriter:
         self._zip.add("datapackage.json", [write_manifest(manifest)])
         self._zip.finish()
         return RecoveryContents(
-            tuple(entries), self._load.interface_version, self._load.as_of,
-            self._load.load_number,
+            tuple(entries), self._version, self._load.as_of, self._load.load_number,
         )
 
     def _write_table(self, pool: ThreadPoolExecutor, layout: Layout) -> FileEntry:
@@ -197,7 +202,8 @@ class _RecoveryWriter:
     ) -> int:
         place, size, crc32, live, sealed = page
         deflated = open_deflated(self._secret(place.key_version), place, sealed)
-        if live.all():
+        conversion = self._versions.conversion(layout.file_id, place.load_number)
+        if live.all() and conversion is None:
             member.add_page(deflated, clear_size=size, crc32=crc32)
             if layout.file_id != _IMAGES_FILE:
                 hasher.add(lambda: deflate_splice.inflate_page(deflated, size))
@@ -207,10 +213,12 @@ class _RecoveryWriter:
         if len(lines) != len(live):
             raise PageFault(f"page {place.load_number}/{place.page_number} has a wrong row count")
         kept = [line + _LINE_END for line, wanted in zip(lines, live, strict=True) if wanted]
+        if conversion is not None:
+            kept = [conversion.convert(line) for line in kept]
         if layout.file_id == _IMAGES_FILE:
             self._note_images(kept, layout)
         clear = b"".join(kept)
-        if len(kept) < len(lines):
+        if len(kept) < len(lines) or conversion is not None:
             member.add(clear)
         hasher.add(lambda: clear)
         return len(kept)
