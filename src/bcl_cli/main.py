@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "backup": ("bcl_cli.backup", "backup", "BCL自身のバックアップをとる・状態を見る"),
     "drill": ("bcl_cli.drill", "drill", "復元訓練を行い、結果を記録する"),
+    "audit": ("bcl_cli.audit", "audit", "監査記録の検証・書出し、ある人を誰が見たか"),
     "retention": ("bcl_cli.retention", "retention", "保存期間の過ぎたデータの削除と証明"),
     "kiosk": ("bcl_cli.kiosk", "kiosk", "キオスク端末の模擬（証明書を発行する）"),
     "bench": ("bcl_cli.bench", "bench", "性能を測り、同じ実行の中の相手と比べる"),

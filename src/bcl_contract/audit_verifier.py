@@ -264,7 +264,7 @@ class Check:
             self.ended = content["end"]
 
     def _take_row(self, content: dict[str, Any]) -> None:
-        row, number = content["row"], int(content["leaf"])
+        row, number = content["row"] or {"id": content["id"]}, int(content["leaf"])
         name = f"通し番号 {number}（記録 {row.get('id')}、{row.get('act')}、{row.get('at')}）"
         if number > self.expected:
             gone = f"{self.expected}" + (f"～{number - 1}" if number - 1 > self.expected else "")
@@ -274,11 +274,12 @@ class Check:
             self.report(f"挿入: {name} は順番に合いません。")
             self.is_whole = False
             return
-        if row.get("log") != self.header["log"]:
-            self.report(f"挿入: {name} はこの団体の記録ではありません。")
         self.expected = number + 1
-        digest = leaf_hash(canonical(row))
-        if digest.hex() != content["hash"]:
+        if content["row"] is None:
+            self.report(f"削除: 通し番号 {number}（記録 {row['id']}）の内容がありません。")
+        elif row["log"] != self.header["log"]:
+            self.report(f"挿入: {name} はこの団体の記録ではありません。")
+        elif leaf_hash(canonical(row)).hex() != content["hash"]:
             self.report(f"書換え: {name} の内容がハッシュ値と合いません。")
         # Go on with the hash of the log, so that one altered row is one problem.
         self.tree.add(bytes.fromhex(content["hash"]))

@@ -35,6 +35,7 @@ from bcl.accounts.actions.sign_in import (
 )
 from bcl.accounts.actions.terminals import register_terminal, revoke_terminal
 from bcl.accounts.evidence import AccountEvidence, read_evidence
+from bcl.accounts.looks import NamedLook, record_statement, who_saw
 from bcl.accounts.queries import (
     Account,
     Principal,
@@ -54,6 +55,7 @@ __all__ = [
     "AccountEvidence",
     "ConfirmedAct",
     "Invitation",
+    "NamedLook",
     "Principal",
     "Role",
     "SignedIn",
@@ -77,6 +79,7 @@ __all__ = [
     "lock_dormant_accounts",
     "offer_totp",
     "read_evidence",
+    "record_statement",
     "register_terminal",
     "reset_account",
     "review_account",
@@ -87,4 +90,5 @@ __all__ = [
     "totp_uri",
     "unlock_account",
     "verify_confirmed",
+    "who_saw",
 ]

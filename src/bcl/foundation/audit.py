@@ -14,7 +14,7 @@ Who was shown, printed or handed out goes along as `subjects`, person by person 
     audit.record(act="search_residents", by=actor, at=at, subjects=[each.addressee_number.encode()
                  for each in hits], detail={"purpose": "COUNTER", "screen": "residents"})
 
-An act that concerns everybody of the town at once (a whole export) says `detail={"covers": "ALL"}`.
+An act that concerns everybody of the town at once (a whole export) has `subject_key=EVERYBODY`.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Actor:
 
 SYSTEM = Actor("system", "bcl")
 SHOW_RESIDENT = "show_resident"
+EVERYBODY = b"everybody"
+"""As `subject_key`: the act concerned every person of the town at once (a whole export)."""
 
 
 def record(
@@ -61,7 +63,7 @@ def record(
     by: Actor,
     at: datetime,
     subject_key: bytes | None = None,
-    subjects: Sequence[bytes] = (),
+    subjects: Sequence[bytes] | None = None,
     detail: Mapping[str, str | int] | None = None,
 ) -> int:
     """Write one audit row for the open scope's municipality and return its id.
@@ -69,13 +71,14 @@ def record(
     `act` is a verb phrase from the glossary (`approve_export`); `subject_key` identifies the
     person concerned (the addressee number) and is stored as a keyed digest only. `subjects` are
     the persons who were returned, printed or handed out: each gets a row `show_resident` of its
-    own beside the act's, with the same detail, the act as `in` and the same `look`. Raises
+    own beside the act's, with the same detail, the act as `in` and the same `look`; none shown
+    (`[]`) is on record too. Raises
     `TenancyError` without a scope and ValueError when a detail isn't an id, code or count.
     """
     municipality_code = tenancy.require()
     facts: dict[str, str | int] = dict(detail or {})
-    seen = list(dict.fromkeys(subjects))
-    if seen:
+    seen = list(dict.fromkeys(subjects or ()))
+    if subjects is not None:
         facts |= {"look": secrets.token_hex(8), "persons": len(seen)}
     entries = [_entry(municipality_code, subject_key, _checked(act, by, at, facts))]
     for key in seen:

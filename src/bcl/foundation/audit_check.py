@@ -11,7 +11,7 @@ rewritten the tree as well. Works on a snapshot; writing and sealing go on.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -28,7 +28,6 @@ from bcl.foundation.keys import KeyFault, KeyPurpose
 from bcl.foundation.models import AgencySigningKey, AuditHead
 from bcl_contract.receipts import canonical_json
 
-_LEAVES_AT_ONCE = 5_000
 LATE = timedelta(minutes=10)
 """A row that waits longer for its place in the log is reported: sealing stands still."""
 
@@ -125,7 +124,7 @@ class _Walk:
         self.first_size = 0 if head is None else head.tree_size
         wanted = {each["content"]["tree_size"] for each in self.outside}
         expected = 0
-        for number, stored, row in _iter_leaves(self.report.log):
+        for number, stored, row in audit_rows.iter_leaves(self.report.log):
             if number != expected:
                 self._miss(expected, number)
             expected = number + 1
@@ -229,29 +228,6 @@ class _Walk:
             else:
                 self._find(FindingKind.OUTSIDE_DIFFERS, good, reached, head=number)
             return
-
-
-def _iter_leaves(log: str) -> Iterator[tuple[int, bytes, Row | int]]:
-    """Leaf number, stored hash and the row; where the row is gone, its id."""
-    low = -1
-    while True:
-        with connection.cursor() as db:
-            db.execute(
-                "SELECT leaf_number, leaf_hash, is_agency, entry_id FROM foundation_auditleaf"
-                " WHERE municipality_code = %s AND leaf_number > %s ORDER BY leaf_number LIMIT %s",
-                [log, low, _LEAVES_AT_ONCE],
-            )
-            leaves = db.fetchall()
-        if not leaves:
-            return
-        low = leaves[-1][0]
-        rows: dict[tuple[bool, int], Row] = {}
-        for is_agency in {agency for _, _, agency, _ in leaves}:
-            ids = [entry for _, _, agency, entry in leaves if agency == is_agency]
-            found = audit_rows.read_rows(log, is_agency=is_agency, entry_ids=ids)
-            rows |= {(is_agency, entry): row for entry, row in found.items()}
-        for number, stored, is_agency, entry in leaves:
-            yield number, bytes(stored), rows.get((is_agency, entry), entry)
 
 
 def _check_unnumbered(report: Report, secrets: list[bytes], *, at: datetime) -> None:

@@ -107,6 +107,30 @@ def read_rows(log: str, *, is_agency: bool, entry_ids: Sequence[int]) -> dict[in
         return {values[0]: _row(log, is_agency, values) for values in db.fetchall()}
 
 
+def iter_leaves(log: str) -> Iterator[tuple[int, bytes, Row | int]]:
+    """Leaf number, stored hash and the row, in order; where the row is gone, its id. Inside the
+    log's scope."""
+    low = -1
+    while True:
+        with connection.cursor() as db:
+            db.execute(
+                "SELECT leaf_number, leaf_hash, is_agency, entry_id FROM foundation_auditleaf"
+                " WHERE municipality_code = %s AND leaf_number > %s ORDER BY leaf_number LIMIT %s",
+                [log, low, _ROWS_AT_ONCE],
+            )
+            leaves = db.fetchall()
+        if not leaves:
+            return
+        low = leaves[-1][0]
+        rows: dict[tuple[bool, int], Row] = {}
+        for is_agency in {agency for _, _, agency, _ in leaves}:
+            ids = [entry for _, _, agency, entry in leaves if agency == is_agency]
+            found = read_rows(log, is_agency=is_agency, entry_ids=ids)
+            rows |= {(is_agency, entry): row for entry, row in found.items()}
+        for number, stored, is_agency, entry in leaves:
+            yield number, bytes(stored), rows.get((is_agency, entry), entry)
+
+
 def iter_unnumbered(log: str) -> Iterator[tuple[Row, bool]]:
     """Rows without a leaf number, by id, and whether each waits for one; inside the scope."""
     for is_agency in (False, True) if log == AGENCY_LOG else (False,):

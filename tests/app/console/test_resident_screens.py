@@ -78,7 +78,7 @@ def test_search__partial_name__lists_and_records_everybody_shown(office, registe
         (first, _) = AuditEntry.objects.filter(act="search_residents").order_by("pk")
     assert first.detail == {
         "purpose": "DATA_CHECK", "reference": "2026-12", "persons": 1, "fields": "name",
-        "terminal": f"terminal-{TOWN}",
+        "terminal": f"terminal-{TOWN}", "look": first.detail["look"],
     }  # fmt: skip
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
-from bcl.foundation import tenancy
+from bcl.foundation import audit_looks, tenancy
 from bcl.foundation.audit import SYSTEM, Actor
 from bcl.foundation.models import AuditEntry
 from bcl.issuance import api
 from bcl.issuance.models import IssuanceTransaction
-from bcl_contract.clock import Clock, use
+from bcl_contract.clock import JST, Clock, use
 from bcl_contract.delivery_center import DeliveryStatus, Scope, new_number
 from bcl_contract.refusals import Refusal
 
@@ -50,7 +50,14 @@ def test_issue__for_a_family__names_exactly_its_members(world, text_of):
     assert row.record_load == 2 and row.layout_version == "resident_record_copy-household-1"
     with tenancy.scope(world.code):
         acts = list(AuditEntry.objects.order_by("pk").values_list("act", flat=True))
-    assert acts[-3:] == ["request_certificate", "approve_issue", "issue_certificate"]
+    # The last row is the other member's own: the paper names that person too.
+    assert acts[-4:] == [
+        "request_certificate", "approve_issue", "issue_certificate", "show_resident",
+    ]  # fmt: skip
+    day = {"since": datetime(2026, 11, 1, tzinfo=JST), "until": datetime(2026, 12, 1, tzinfo=JST)}
+    for member, printed in (("1", 1), ("2", 1), ("9", 0)):
+        seen = audit_looks.who_saw(world.code, member, **day)
+        assert sum(look.act.act == "issue_certificate" for look in seen) == printed
 
 
 @pytest.mark.requirement("R-080")

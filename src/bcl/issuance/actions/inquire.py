@@ -66,7 +66,13 @@ def inquire(*, request: InquireRequest, by: Actor, at: datetime) -> Offered | Re
         for member in judged.approval.household.members
         if member.addressee_number != judged.approval.applicant
     }
-    _remember(request, card, {ref: m.addressee_number for ref, m in references.items()}, by=by)
+    _remember(
+        request,
+        card,
+        {ref: member.addressee_number for ref, member in references.items()},
+        applicant=judged.approval.applicant,
+        by=by,
+    )
     members = tuple(
         (reference, member["full_name"] or member["full_name_roman"])
         for reference, member in references.items()
@@ -96,7 +102,12 @@ def _offer(judged: Judged) -> Offer:
 
 
 def _remember(
-    request: InquireRequest, card: bytes, references: dict[str, str], *, by: Actor
+    request: InquireRequest,
+    card: bytes,
+    references: dict[str, str],
+    *,
+    applicant: str,
+    by: Actor,
 ) -> None:
     code, number = request.municipality_code, request.transaction_number
     clear = json.dumps(references).encode()
@@ -115,7 +126,9 @@ def _remember(
             act="answer_inquiry",
             by=by,
             at=now,
-            subject_key=card,
+            subject_key=applicant.encode(),
+            # The others of the household: their names are shown at the kiosk.
+            subjects=[other.encode() for other in references.values()],
             detail={"transaction": number, "members": len(references)},
         )
 

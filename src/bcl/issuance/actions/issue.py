@@ -24,6 +24,7 @@ from bcl.issuance.actions.make_paper import Paper, make_paper
 from bcl.issuance.actions.wishes import wish_of
 from bcl.issuance.adapters import jpki
 from bcl.issuance.documents.layout import CURRENT_RESIDENT_RECORD_COPY
+from bcl.issuance.documents.resident_record_copy import chosen_members
 from bcl.issuance.models import IssuanceTransaction
 from bcl.issuance.records import Edition
 from bcl.issuance.rules import TransactionState as State
@@ -276,6 +277,7 @@ def _record_issued(request: IssueRequest, made: _Made, by: Actor) -> Refusal | N
             by=by,
             at=now,
             subject_key=judged.approval.applicant.encode(),
+            subjects=_printed_beside(judged),
             detail={
                 "transaction": row.transaction_number,
                 "sha256": made.paper.sha256,
@@ -284,6 +286,16 @@ def _record_issued(request: IssueRequest, made: _Made, by: Actor) -> Refusal | N
             },
         )
     return None
+
+
+def _printed_beside(judged: Judged) -> list[bytes]:
+    """The other persons on the paper, for the audit row (R-172)."""
+    approval = judged.approval
+    chosen = chosen_members(approval.household, approval.applicant, approval.options)
+    if isinstance(chosen, Refusal):
+        return []
+    numbers = (member.addressee_number for member in chosen)
+    return [number.encode() for number in numbers if number != approval.applicant]
 
 
 def _look_again(code: str, made: _Made, now: datetime) -> Refusal | None:
@@ -323,6 +335,7 @@ def _answer_again(request: IssueRequest, by: Actor) -> Issued | Refusal:
             by=by,
             at=now,
             subject_key=judged.approval.applicant.encode(),
+            subjects=_printed_beside(judged),
             detail={"transaction": row.transaction_number, "sha256": paper.sha256},
         )
     return _issued(request, judged, edition, paper)

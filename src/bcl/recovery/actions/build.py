@@ -154,7 +154,10 @@ def take_export(
             move_export(export, ExportState.RELEASED, act="release_export", by=by, at=at)
         else:
             export.save()
-            audit.record(act="release_export", by=by, at=at, detail={"export": export.pk})
+            audit.record(
+                act="release_export", by=by, at=at, subject_key=audit.EVERYBODY,
+                detail={"export": export.pk},
+            )  # fmt: skip
     return path.parent
 
 

@@ -35,6 +35,8 @@ def move_export(
         act=act,
         by=by,
         at=at,
+        # The package that leaves holds everybody: it belongs to each person's own statement.
+        subject_key=audit.EVERYBODY if state is ExportState.RELEASED else None,
         detail={
             "export": export.pk,
             "request_sha256": export.request_sha256,

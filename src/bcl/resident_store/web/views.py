@@ -169,9 +169,6 @@ def _record(
         **more,
     }
     with tenancy.scope(request.principal.municipality_code):
-        audit.record(act=act, by=by, at=at, detail={**facts, "persons": len(seen)})
-        for number in dict.fromkeys(seen):
-            audit.record(
-                act="show_resident", by=by, at=at, subject_key=number.encode(),
-                detail={**facts, "in": act},
-            )  # fmt: skip
+        audit.record(
+            act=act, by=by, at=at, subjects=[number.encode() for number in seen], detail=facts
+        )
