@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
 
 from bcl.resident_store import database, town_keys
-from bcl.resident_store.pages import PAGE_ROWS, PageFault, PagePlace, open_lines
+from bcl.resident_store.pages import PAGE_ROWS, PageFault, PagePlace, open_some_lines
 from bcl.resident_store.stored_versions import StoredVersions
 from bcl_contract.linkage.layouts import Layout, load_interface
 
@@ -28,15 +29,16 @@ def iter_lines(
 ) -> Iterator[tuple[int, str, bytes]]:
     """Give (record id, file id, canonical line) of records, grouped by page.
 
-    Lines come in the newest layout, whatever version of the interface brought them. Every page is opened once. Records of other municipalities or of no page are left out: row
-    level security makes both look the same. Needs the open scope. Raises `PageFault`.
+    Lines come in the newest layout, whatever version of the interface brought them. Every page
+    is opened once. Records of other municipalities or of no page are left out: row level security
+    makes both look the same. Needs the open scope. Raises `PageFault`.
     """
     by_page: dict[int, list[int]] = {}
     for record_id in record_ids:
         page_id, slot = divmod(record_id, PAGE_ROWS)
         by_page.setdefault(page_id, []).append(slot)
     page_ids = sorted(by_page)
-    secret = town_keys.page_secrets(municipality_code)
+    secret = cache(town_keys.page_secrets(municipality_code))
     versions = StoredVersions(municipality_code, target=load_interface().version)
     for first in range(0, len(page_ids), _PAGES_AT_ONCE):
         with database.cursor() as db:
@@ -49,12 +51,12 @@ def iter_lines(
             pages = db.fetchall()
         for page_id, file_id, load, number, version, rows, size, sealed in pages:
             place = PagePlace(municipality_code, file_id, load, number, version)
-            lines = open_lines(secret, place, sealed, size, rows)
+            slots = [slot for slot in by_page[page_id] if slot < rows]
+            lines = open_some_lines(secret, place, sealed, clear_size=size, slots=slots)
             conversion = versions.conversion(file_id, load)
-            for slot in by_page[page_id]:
-                if slot < rows:
-                    line = lines[slot] if conversion is None else conversion.convert(lines[slot])
-                    yield page_id * PAGE_ROWS + slot, file_id, line
+            for slot, line in zip(slots, lines, strict=True):
+                converted = line if conversion is None else conversion.convert(line)
+                yield page_id * PAGE_ROWS + slot, file_id, converted
 
 
 def read_values(

@@ -12,6 +12,7 @@ Never: decides what happens to a transmission; that is `bcl.linkage`.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,7 +83,8 @@ class Catalog:
 
     def rows(self, name: str) -> Iterator[dict[str, str]]:
         """Read a CSV file by its path below the root."""
-        with self.root.joinpath(*name.split("/")).open("r", encoding="utf-8", newline="") as lines:
+        source = self.root.joinpath(*name.split("/")).open("rb")
+        with io.TextIOWrapper(source, "utf-8", newline="") as lines:
             yield from csv.DictReader(lines, strict=True)
 
     def has(self, name: str) -> bool:

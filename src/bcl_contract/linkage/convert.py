@@ -114,7 +114,7 @@ def _convert_single(
     source: Path, target: Path, terms: _Terms, file_id: str | None
 ) -> ConversionReport:
     known = file_id or file_id_of_name(source.name)
-    if known not in terms.old.files or known not in terms.new.files:
+    if known is None or known not in terms.old.files or known not in terms.new.files:
         raise _Refused(Refusal("LINKAGE_FILE_UNKNOWN"))
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".convert-", dir=target.parent) as work:
@@ -308,7 +308,7 @@ class _TableConversion:
             return values
         changed = values.is_in(list(pairs)).fill_null(False).sum()
         if changed:
-            self.report.recoded[column.title_ja] += changed
+            self.report.recoded[column.title_ja] += int(changed)
         return values.replace(dict(pairs))
 
     def _judge_codes(self, values: pl.Series, column: Column, chunk: Chunk) -> None:
