@@ -214,3 +214,26 @@ def test_version_change__needs_every_file_that_reads_otherwise_in_full(
     assert send("2.0", "J01", "J02", sequence=2) == ("LANDED", None)
     assert send("1.0", "J06", sequence=2, mode="differential", lane="urgent")[0] == "LANDED"
     assert send("2.0", "J06", sequence=3, mode="differential") == ("LANDED", None)
+
+
+@pytest.mark.requirement("R-037")
+def test_towns_command__shows_who_still_sends_the_old_version(
+    window, send, gateway, other_gateway
+) -> None:
+    import json
+
+    from click.testing import CliRunner
+
+    from bcl_cli.interface import interface
+
+    send(window - 5 * DAY, "1.0", sequence=1)
+    with clock.use(clock.Clock(fixed=window - 5 * DAY)):
+        shown = CliRunner().invoke(interface, ["towns"], catch_exceptions=False)
+        told = CliRunner().invoke(interface, ["towns", "--json"], catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
+    assert f"{gateway.municipality_code}  通常 第1.0版" in shown.output
+    assert "第1.0版の受入期限まで: あと5日" in shown.output
+    assert f"{other_gateway.municipality_code}  まだ送信がありません" in shown.output
+    by_town = {each["municipality_code"]: each for each in json.loads(told.stdout)}
+    (notice,) = by_town[gateway.municipality_code]["notices"]
+    assert (notice["days_left"], notice["interface_version"]) == (5, "1.0")

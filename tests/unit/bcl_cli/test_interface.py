@@ -219,3 +219,29 @@ def test_spec__database_tables__take_what_the_core_system_writes(
         assert written == (first[4],)
     finally:
         database.execute("DROP SCHEMA linkage_v1 CASCADE")
+
+
+@pytest.mark.requirement("R-038")
+def test_revision_guide__its_steps_work_on_a_draft(draft: Path, tmp_path: Path) -> None:
+    """A new user's way: every command of the guide, on the draft that its tables describe."""
+    import re
+
+    from bcl_sim.core_system.town import Town
+
+    root = Path(__file__).parents[3]
+    guide = (root / "docs/guide/interface-revision.md").read_text("utf-8")
+    for row in re.findall(r"^\| `\w+` \| `(1\.0,[^`]+)`", guide, re.MULTILINE):
+        assert row in (draft / "v2" / "conversion.csv").read_text("utf-8")
+    town = Town.generate(tmp_path / "state", residents=200, seed=3, with_tax=False)
+    export = town.export(tmp_path / "out", files=("J01",)).folder
+    town.close()
+    places = {
+        "draft": draft, "試験データ": export, "変換後": tmp_path / "c", "仕様書": tmp_path / "s",
+        "事業者向け一式-2.0.zip": tmp_path / "kit.zip",
+    }  # fmt: skip
+    commands = re.findall(r"^bcl interface (--data .*)$", guide, re.MULTILINE)
+    assert len(commands) == 6
+    for command in commands:
+        result = run(*(places.get(word, word) for word in command.split()))
+        assert result.exit_code == 0, (command, result.output)
+    assert (tmp_path / "kit.zip").is_file()
