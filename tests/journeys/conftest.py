@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from staff_visit import CHROMIUM, FLAGS
 
 from bcl_cli.world.commands import by_day
 from bcl_cli.world.line import Line
@@ -67,6 +68,20 @@ def landed(line: Line) -> Line:
     if not line.town.exports():
         line.send_everything()
     return line
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator:
+    """A browser for one module's pages; skips without one. Worlds are made before it: a running
+    Playwright has an event loop, in which Django refuses to work."""
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
