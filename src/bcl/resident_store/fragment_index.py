@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from bcl.foundation import crypto
 from bcl.foundation.keys import KeyPurpose
 from bcl.resident_store import database, fragments, person_texts, town_keys
 from bcl.resident_store.pages import PAGE_ROWS, PagePlace, open_lines
+from bcl.resident_store.stored_versions import StoredVersions
 from bcl_contract import characters
 from bcl_contract.linkage.layouts import Layout, load_interface
 from bcl_contract.linkage.table import Chunk, iter_chunks
@@ -28,6 +30,7 @@ TABLE = "resident_store_fragmentblock"
 _PAGES_AT_ONCE = 64
 _CHUNK_BYTES = 256 << 20
 _SEPARATOR = "\ufdd0"
+_EMPTIED = b","  # so a line begins that retention has emptied: all others begin with a quote
 _FIRST_SEGMENTS, _MOST_SEGMENTS = 1, 16
 _LOCK_CLASS = 0x42434C32  # "BCL2": one builder at a time per municipality
 
@@ -49,6 +52,7 @@ class Segment:
     pages: np.ndarray
     last_load: int
     stale: bool
+    complete: bool
 
 
 def row_id(segment: int, first_key: int) -> str:
@@ -63,15 +67,26 @@ def list_segments(municipality_code: str, file_id: str) -> list[Segment]:
     """Segments of a file in page order. Needs the open scope."""
     with database.cursor() as db:
         db.execute(
-            "SELECT id, pages, last_load, stale FROM resident_store_fragmentsegment"
+            "SELECT id, pages, last_load, stale, complete FROM resident_store_fragmentsegment"
             " WHERE municipality_code = %s AND file_id = %s ORDER BY first_page",
             [municipality_code, file_id],
             binary=True,
         )
         return [
-            Segment(number, np.frombuffer(pages, ">i8").astype(np.int64), load, stale)
-            for number, pages, load, stale in db.fetchall()
+            Segment(number, np.frombuffer(pages, ">i8").astype(np.int64), *rest)
+            for number, pages, *rest in db.fetchall()
         ]
+
+
+def segment_ids(municipality_code: str) -> list[int]:
+    """Ids of all segments: the same before and after means that nothing was built between."""
+    with database.cursor() as db:
+        db.execute(
+            "SELECT id FROM resident_store_fragmentsegment WHERE municipality_code = %s"
+            " ORDER BY id",
+            [municipality_code],
+        )
+        return [row[0] for row in db.fetchall()]
 
 
 def unindexed_pages(
@@ -82,12 +97,13 @@ def unindexed_pages(
     Ids of a town's pages grow from load to load, because its loads wait for one another.
     """
     last = segments[-1] if segments else None
+    first_load = last.last_load + last.complete if last else 0
     with database.cursor() as db:
         db.execute(
             "SELECT id FROM resident_store_page WHERE municipality_code = %s AND file_id = %s"
             " AND load_number >= %s AND id > %s ORDER BY id LIMIT %s",
             [
-                municipality_code, file_id, last.last_load if last else 0,
+                municipality_code, file_id, first_load,
                 int(last.pages[-1]) if last else -1, limit,
             ],
         )
@@ -122,19 +138,35 @@ def advance(municipality_code: str) -> bool:
         segments = list_segments(municipality_code, file_id)
         stale = [segment for segment in segments if segment.stale][:1]
         if stale:
-            _build(municipality_code, file_id, stale[0].pages, replacing=stale)
+            _build(
+                municipality_code, file_id, stale[0].pages, replacing=stale,
+                complete=stale[0].complete,
+            )
             return True
         fresh = unindexed_pages(municipality_code, file_id, segments, limit=SEGMENT_PAGES)
         if len(fresh):
-            _build(municipality_code, file_id, fresh, replacing=[])
+            # Pages of a load become visible together: fewer than asked for means all of them.
+            complete = len(fresh) < SEGMENT_PAGES
+            _build(municipality_code, file_id, fresh, replacing=[], complete=complete)
             return True
+        if segments and not segments[-1].complete:
+            _note_complete(segments[-1].id)
         run = run_to_merge([len(segment.pages) for segment in segments])
         if run is not None:
             chosen = segments[run]
             pages = np.concatenate([segment.pages for segment in chosen])
-            _build(municipality_code, file_id, pages, replacing=chosen)
+            _build(
+                municipality_code, file_id, pages, replacing=chosen, complete=chosen[-1].complete
+            )
             return True
     return False
+
+
+def _note_complete(segment: int) -> None:
+    with database.cursor() as db:
+        db.execute(
+            "UPDATE resident_store_fragmentsegment SET complete = true WHERE id = %s", [segment]
+        )
 
 
 def run_to_merge(sizes: Sequence[int]) -> slice | None:
@@ -156,7 +188,8 @@ def run_to_merge(sizes: Sequence[int]) -> slice | None:
 
 
 def _build(
-    municipality_code: str, file_id: str, pages: np.ndarray, *, replacing: Sequence[Segment]
+    municipality_code: str, file_id: str, pages: np.ndarray, *, replacing: Sequence[Segment],
+    complete: bool,
 ) -> None:
     layout = load_interface().files[file_id]
     keys = town_keys.blind_keys(municipality_code)
@@ -170,11 +203,11 @@ def _build(
         segment = database.reserve_ids("resident_store_segment_id", 1)[0]
         db.execute(
             "INSERT INTO resident_store_fragmentsegment (id, municipality_code, file_id,"
-            " first_page, last_page, last_load, page_count, pages, stale)"
-            " VALUES (%b, %s, %s, %b, %b, %b, %b, %b, false)",
+            " first_page, last_page, last_load, page_count, pages, stale, complete)"
+            " VALUES (%b, %s, %s, %b, %b, %b, %b, %b, false, %b)",
             [
                 segment, municipality_code, file_id, int(present[0]), int(present[-1]),
-                last_load, len(present), present.astype(">i8").tobytes(),
+                last_load, len(present), present.astype(">i8").tobytes(), complete,
             ],
         )
         db.executemany(
@@ -203,7 +236,8 @@ def _read_entries(
 
     Ordinals are places among the pages still there.
     """
-    secret = town_keys.page_secrets(municipality_code)
+    secret = cache(town_keys.page_secrets(municipality_code))
+    versions = StoredVersions(municipality_code, target=load_interface().version)
     found: list[np.ndarray] = []
     present: list[int] = []
     last_load = 0
@@ -217,29 +251,28 @@ def _read_entries(
             )
             rows = db.fetchall()
         lines: list[bytes] = []
-        ordinals: list[np.ndarray] = []
+        ordinals: list[int] = []
         for page_id, load, number, version, count, size, sealed in rows:
             place = PagePlace(municipality_code, layout.file_id, load, number, version)
-            lines += open_lines(secret, place, sealed, size, count)
-            ordinals.append(len(present) * PAGE_ROWS + np.arange(count))
+            conversion = versions.conversion(layout.file_id, load)
+            for slot, line in enumerate(open_lines(secret, place, sealed, size, count)):
+                if not line.startswith(_EMPTIED):
+                    lines.append(line if conversion is None else conversion.convert(line))
+                    ordinals.append(len(present) * PAGE_ROWS + slot)
             present.append(page_id)
             last_load = max(last_load, load)
-        found.append(_entries_of_lines(lines, np.concatenate(ordinals), layout) if lines else
-                     np.zeros(0, np.uint64))
+        found.append(_entries_of_lines(lines, np.array(ordinals, dtype=np.int64), layout))
     joined = np.concatenate(found) if found else np.zeros(0, np.uint64)
     return joined, np.array(present, dtype=np.int64), last_load
 
 
 def _entries_of_lines(lines: list[bytes], ordinals: np.ndarray, layout: Layout) -> np.ndarray:
-    # What retention has emptied stands as unquoted commas.
-    kept = [place for place, line in enumerate(lines) if not line.startswith(b",")]
-    source = io.BytesIO(layout.header_line + b"".join([lines[place] for place in kept]))
-    ordinals = ordinals[kept]
+    source = io.BytesIO(layout.header_line + b"".join(lines))
     found: list[np.ndarray] = []
     for chunk in iter_chunks(source, layout, chunk_bytes=_CHUNK_BYTES):
         found += _entries_of_chunk(chunk, ordinals[: chunk.rows])
         ordinals = ordinals[chunk.rows :]
-    return np.concatenate(found) if found else np.zeros(0, np.uint64)
+    return fragments.distinct(np.concatenate(found)) if found else np.zeros(0, np.uint64)
 
 
 def _entries_of_chunk(chunk: Chunk, ordinals: np.ndarray) -> list[np.ndarray]:

@@ -66,6 +66,14 @@ def fragments_of_numbers(kind: int, numbers: np.ndarray, ordinals: np.ndarray) -
     )
 
 
+def distinct(entries: np.ndarray) -> np.ndarray:
+    """Entries in order, each once (numpy's own `unique` hashes, which takes ten times as long)."""
+    ordered = np.sort(entries)
+    if not len(ordered):
+        return ordered
+    return ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))]
+
+
 def _entries(fragments: np.ndarray, ordinals: np.ndarray) -> np.ndarray:
     return (fragments << np.uint64(_ORDINAL_BITS)) | ordinals
 
@@ -105,8 +113,10 @@ def pack(keys: BlindKeys, entries: np.ndarray) -> list[tuple[int, int, bytes]]:
     """Blocks of a segment's entries, uint64 (n) in any order: (first key, last key, content)."""
     if not len(entries):
         return []
-    entries = np.unique(entries)
-    fragments, starts = np.unique(entries >> np.uint64(_ORDINAL_BITS), return_index=True)
+    entries = distinct(entries)
+    grouped = entries >> np.uint64(_ORDINAL_BITS)
+    starts = np.flatnonzero(np.concatenate(([True], grouped[1:] != grouped[:-1])))
+    fragments = grouped[starts]
     ordinals = (entries & np.uint64(SEGMENT_RECORDS - 1)).astype("<u2")
     ends = np.append(starts[1:], len(entries))
     blinded = blind(keys, fragments)

@@ -137,6 +137,7 @@ class FragmentSegment(models.Model):
     `pages` holds the page ids, 8 bytes each, big-endian, ascending; a record's ordinal in the
     segment is place of its page × 128 + slot. Segments of a file never overlap and leave no page
     out up to the last one. `stale`: retention has deleted something; it is to be built again.
+    `complete`: no page of `last_load` lies behind it.
     """
 
     id = models.BigIntegerField(primary_key=True)
@@ -148,6 +149,7 @@ class FragmentSegment(models.Model):
     page_count = models.IntegerField()
     pages = models.BinaryField()
     stale = models.BooleanField(default=False)
+    complete = models.BooleanField(default=False)
 
     class Meta:
         verbose_name = "断片索引の区分"

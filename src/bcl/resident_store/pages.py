@@ -204,16 +204,34 @@ def open_deflated(secret: bytes, place: PagePlace, sealed: bytes) -> bytes:
         raise PageFault(f"page {place.load_number}/{place.page_number} does not open") from None
 
 
+def open_some_lines(
+    secret: Callable[[int], bytes], place: PagePlace, sealed: bytes, *, clear_size: int,
+    slots: Sequence[int],
+) -> list[bytes]:
+    """Open a page and take the lines of some slots, in their order. Raises `PageFault`."""
+    last = max(slots, default=-1)
+    pieces = _clear(secret, place, sealed, clear_size).split(_LINE_END, last + 1)
+    if len(pieces) <= last + 1:
+        raise PageFault(f"page {place.load_number}/{place.page_number} has a wrong row count")
+    return [pieces[slot] + _LINE_END for slot in slots]
+
+
+def _clear(
+    secret: Callable[[int], bytes], place: PagePlace, sealed: bytes, clear_size: int
+) -> bytes:
+    deflated = open_deflated(secret(place.key_version), place, sealed)
+    try:
+        return deflate_splice.inflate_page(deflated, clear_size)
+    except (ValueError, deflate_splice.InflateError):
+        where = f"page {place.load_number}/{place.page_number}"
+        raise PageFault(f"{where} does not inflate") from None
+
+
 def open_lines(
     secret: Callable[[int], bytes], place: PagePlace, sealed: bytes, clear_size: int, rows: int
 ) -> list[bytes]:
     """Open a page and cut it into canonical lines with their CRLF. Raises `PageFault`."""
-    deflated = open_deflated(secret(place.key_version), place, sealed)
-    try:
-        clear = deflate_splice.inflate_page(deflated, clear_size)
-    except (ValueError, deflate_splice.InflateError):
-        where = f"page {place.load_number}/{place.page_number}"
-        raise PageFault(f"{where} does not inflate") from None
+    clear = _clear(secret, place, sealed, clear_size)
     lines = [line + _LINE_END for line in clear.split(_LINE_END)[:-1]]
     if len(lines) != rows:  # values hold no line ends: the check refuses them before a page
         raise PageFault(f"page {place.load_number}/{place.page_number} has a wrong row count")

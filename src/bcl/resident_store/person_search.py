@@ -108,9 +108,9 @@ def search_persons(
         keys = town_keys.search_keys(municipality_code)
         terms = _Terms(municipality_code, conditions, as_of, include_history, tuple(columns), keys)
         for _ in range(_TRIES):
-            before = _segment_ids(municipality_code)
+            before = fragment_index.segment_ids(municipality_code)
             found = _search(terms, [each for each in PERSON_FILES if each in file_ids], limit)
-            if _segment_ids(municipality_code) == before:
+            if fragment_index.segment_ids(municipality_code) == before:
                 break  # nobody has rebuilt the index under our hands
     return found
 
@@ -125,14 +125,6 @@ class _Terms:
     include_history: bool
     columns: tuple[str, ...]
     keys: BlindKeys
-
-
-def _segment_ids(municipality_code: str) -> list[int]:
-    return [
-        segment.id
-        for file_id in PERSON_FILES
-        for segment in fragment_index.list_segments(municipality_code, file_id)
-    ]
 
 
 def _search(
@@ -217,8 +209,7 @@ def _matching(
     at, count = 0, wanted
     while at < len(candidates) and len(hits) < wanted:
         part = _in_force(terms, layout.file_id, candidates[at : at + count])
-        lines = page_reader.iter_lines(terms.municipality_code, part)
-        for record_id, _, line in sorted(lines):
+        for record_id, _, line in page_reader.iter_lines(terms.municipality_code, part):
             values = page_reader.parse_line(line, layout)
             if _counts(terms, values) and matcher.matches(values):
                 hits.append(_hit(terms, record_id, layout, values))

@@ -1,8 +1,9 @@
 """The search index: blind keys to record ids, written in sorted blocks or single rows.
 
 A large load writes blocks of 512 sorted pairs: a million records cost a sort and some thousand
-rows. A small load writes single rows under one b-tree. A search asks both. Entries are never
-taken out while their pages exist, so that a search as of an earlier load finds them too.
+rows. A small load writes single rows under one b-tree. A search asks both; `search_merge` moves
+rows into blocks and joins segments at night. Entries are never taken out while their pages exist,
+so that a search as of an earlier load finds them too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import psycopg
 from bcl.resident_store import database
 from bcl.resident_store.page_writer import WriterThreads
 
+ANY_FILE = ""
+"""File id of a segment that was merged from single rows: it may hold those of any file."""
 _BLOCK_ENTRIES = 512
 _SEGMENT_ENTRIES = 1_000_000
 _FEWEST_FOR_BLOCKS = 200_000
@@ -25,6 +28,10 @@ _INSERT_BLOCK = (
     "INSERT INTO resident_store_searchblock"
     " (municipality_code, segment_id, first_key, last_key, entries)"
     " VALUES (%s, %b, %b, %b, %b)"
+)
+_INSERT_SEGMENT = (
+    "INSERT INTO resident_store_searchsegment"
+    " (id, municipality_code, file_id, load_number, entries) VALUES (%s, %s, %s, %s, %s)"
 )
 _FIND_IN_BLOCKS = (
     "SELECT near.last_key, near.entries FROM resident_store_searchsegment segment"
@@ -75,12 +82,7 @@ class SearchIndexWriter:
         town, load, file_id = self._town, self._load, self._file_id
 
         def write_segment(db: psycopg.Cursor) -> None:
-            db.execute(
-                "INSERT INTO resident_store_searchsegment"
-                " (id, municipality_code, file_id, load_number, entries)"
-                " VALUES (%s, %s, %s, %s, %s)",
-                [segment, town, file_id, load, len(keys)],
-            )
+            insert_segment(db, (segment, town, file_id, load, len(keys)))
 
         self._threads.write(write_segment)
         for first in range(0, len(keys), _BLOCK_ENTRIES * _BLOCKS_AT_ONCE):
@@ -112,6 +114,25 @@ class SearchIndexWriter:
             self._threads.write(write)
 
 
+def insert_segment(db: psycopg.Cursor, values: tuple[int, str, str, int, int]) -> None:
+    """Note a segment: id, municipality, file, load number, entries."""
+    db.execute(_INSERT_SEGMENT, values)
+
+
+def insert_blocks(
+    municipality_code: str, segment: int, keys: np.ndarray, ids: np.ndarray
+) -> None:
+    """Write sorted pairs of a segment in the open scope, without helper threads."""
+    with database.cursor() as db:
+        db.executemany(
+            _INSERT_BLOCK,
+            [
+                (municipality_code, segment, *_block(keys, ids, start, len(keys)))
+                for start in range(0, len(keys), _BLOCK_ENTRIES)
+            ],
+        )
+
+
 def _block(
     keys: np.ndarray, ids: np.ndarray, start: int, end: int
 ) -> tuple[int, int, bytes]:
@@ -126,7 +147,8 @@ def find_record_ids(
     """Record ids under a search key, of any file or load, ascending.
 
     With `file_ids`, segments of other files are left out; single rows of other files may still
-    come along (callers look at the page's file anyway). Needs the open scope.
+    come along, and what was merged from such rows (callers look at the page's file anyway).
+    Single rows are read first: a merge moves them into blocks, never back. Needs the open scope.
     """
     found: set[int] = set()
     with database.cursor() as db:
@@ -139,7 +161,7 @@ def find_record_ids(
         while True:
             query = _FIND_IN_BLOCKS
             if file_ids is not None:
-                query += " AND segment.file_id = ANY(%(files)s)"
+                query += " AND (segment.file_id = ANY(%(files)s) OR segment.file_id = '')"
             db.execute(
                 query,
                 {

@@ -5,16 +5,17 @@ from __future__ import annotations
 
 from bcl.foundation import jobs, tenancy
 from bcl.municipalities import api as municipalities
-from bcl.resident_store import fragment_index
+from bcl.resident_store import fragment_index, search_merge
 
 
 @jobs.task("resident_store.tidy_search", queue="resident_store", one_at_a_time=True)
 def tidy_search(*, municipality_code: str) -> None:
     """Bring the search of one municipality up to date, one bounded transaction after another."""
-    going = True
-    while going:
-        with tenancy.scope(municipality_code):
-            going = fragment_index.advance(municipality_code)
+    for advance in (fragment_index.advance, search_merge.advance):
+        going = True
+        while going:
+            with tenancy.scope(municipality_code):
+                going = advance(municipality_code)
 
 
 @jobs.task("resident_store.tidy_all_searches", queue="resident_store_upkeep", cron="10 4 * * *")
