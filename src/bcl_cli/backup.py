@@ -6,11 +6,13 @@ import json
 import signal
 import sys
 import threading
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bcl_cli.staff_acts import REFUSED, Refused
+from bcl_cli.staff_acts import REFUSED, Refused, or_refuse
 from bcl_contract.refusals import Refusal
 from bcl_gateway.japanese_help import JapaneseGroup
 
@@ -103,8 +105,6 @@ def serve() -> None:
 @click.option("--json", "as_json", is_flag=True, help="JSON で出す")
 def status(*, as_json: bool) -> None:
     """バックアップの状態を表示します。警報があれば 3 で終わります。"""
-    from datetime import timedelta
-
     from bcl.backup import status as judging
     from bcl_contract import clock
 
@@ -163,6 +163,62 @@ def _show(facts: Any, alarms: list[Refusal]) -> None:
         click.echo(f"警報 {alarm.code}: {alarm.text.text_ja}\n  対応: {alarm.text.how_ja}")
     if not alarms:
         click.echo("警報はありません。")
+
+
+@backup.command()
+@click.option(
+    "--to", "state_dir", required=True, metavar="フォルダ",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="復元先の状態フォルダ（BCL_STATE_DIR にするもの。まだデータベースのない所）",
+)
+@click.option("--at", "moment", metavar="日時", help="この日時の状態（例 2026-11-22T20:30）")
+def restore(state_dir: Path, moment: str | None) -> None:
+    """控えから、新しい状態フォルダにデータベースを復元します（失ったときの本番の復元）。"""
+    from bcl.backup import restore as restoring
+    from bcl.backup.place import Place
+    from bcl.backup.tools import BackupFault, Tools
+    from bcl.foundation import postgres_binaries
+    from bcl_contract import clock
+
+    settings = own_settings()
+    if settings.backup.directory is None:
+        raise Refused(Refusal("BACKUP_NOT_SET_UP"))
+    target = state_dir.resolve()
+    bin_dir = settings.postgres_bin_dir or postgres_binaries.install_binaries(
+        target / "postgres" / "binaries"
+    )
+    at = read_moment(moment)
+    offset = timedelta(seconds=settings.clock_offset_seconds)
+    try:
+        done = or_refuse(
+            restoring.restore(
+                Place(settings.backup.directory),
+                Tools(bin_dir, postgres_binaries.database_os_user()),
+                state_dir=target,
+                until=None if at is None else at - offset,
+            )
+        )
+    except BackupFault as fault:
+        click.echo(str(fault), err=True)
+        raise Refused(Refusal("DRILL_RESTORE_FAILED")) from None
+    if done.last_commit_at is not None:
+        last = done.last_commit_at.astimezone(clock.JST).isoformat(timespec="seconds")
+        click.echo(f"復元しました。最後の記録 {last}")
+    click.echo(f"次に、鍵を戻し、BCL_STATE_DIR={target} で bcl serve database を動かしてください。")
+    click.echo("中を確かめてから bcl backup promote で使用を認めます。それまでは何も動きません。")
+
+
+def read_moment(text: str | None) -> datetime | None:
+    """A moment as people write it, Japan time without an offset; ends with wrong usage."""
+    from bcl_contract import clock
+
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError("--at は 2026-11-22T20:30 の形で書いてください。") from None
+    return at if at.tzinfo else at.replace(tzinfo=clock.JST)
 
 
 @backup.command()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from bcl_cli.backup import opened
+from bcl_cli.backup import opened, read_moment
 from bcl_cli.staff_acts import REFUSED, Refused, start
 from bcl_contract.refusals import Refusal
 from bcl_gateway.japanese_help import JapaneseGroup
@@ -34,25 +34,13 @@ def run(*, moment: str | None, any_moment: bool) -> None:
     from bcl_cli.keys import operator
 
     by: Actor = operator()
-    found = api.run_drill(by=by, until=_random_moment() if any_moment else _moment(moment))
+    found = api.run_drill(by=by, until=_random_moment() if any_moment else read_moment(moment))
     click.echo(json.dumps(found.as_json(), ensure_ascii=False, indent=1))
     for code in dict.fromkeys(str(finding["code"]) for finding in found.findings):
         text = Refusal(code).text
         click.echo(f"{code}: {text.text_ja}\n  対応: {text.how_ja}", err=True)
     click.echo("復元訓練に合格しました。" if found.passed else "復元訓練は不合格です。", err=True)
     sys.exit(0 if found.passed else REFUSED)
-
-
-def _moment(text: str | None) -> datetime | None:
-    from bcl_contract import clock
-
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError("--at は 2026-11-22T20:30 の形で書いてください。") from None
-    return at if at.tzinfo else at.replace(tzinfo=clock.JST)
 
 
 def _random_moment() -> datetime:
@@ -98,7 +86,10 @@ def list_reports() -> None:
         content = json.loads(path.read_text(encoding="utf-8"))["content"]
         result = "合格" if content["passed"] else "不合格"
         codes = "、".join(dict.fromkeys(each["code"] for each in content["findings"]))
+        rpo, rto = (
+            "－" if content[name] is None else f"{content[name]} 秒" for name in ("rpo_s", "rto_s")
+        )
         click.echo(
-            f"{content['started_at'][:16]}\t{result}\tRPO {content['rpo_s']} 秒"
-            f"\tRTO {content['rto_s']} 秒\t{path.name}\t{codes}"
+            f"{content['started_at'][:16]}\t{result}\tRPO {rpo}\tRTO {rto}"
+            f"\t{path.name}\t{codes}"
         )

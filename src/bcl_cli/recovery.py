@@ -210,13 +210,33 @@ def status(municipality_code: str) -> None:
 
 
 @recovery.command()
+def signer() -> None:
+    """リカバリデータに署名する機構の鍵の指紋と公開鍵を表示します（公表して、庁内に控えておくもの）。"""
+    start()
+    from bcl.foundation import agency_signing
+    from bcl_contract import recovery_signature
+
+    key_id, public_key = agency_signing.current_public_key()
+    click.echo(f"鍵 {key_id}")
+    click.echo(f"指紋 {recovery_signature.fingerprint(public_key)}")
+    click.echo(f"公開鍵 {public_key.hex()}")
+
+
+@recovery.command()
 @click.argument("package", metavar="パッケージ", type=click.Path(exists=True, dir_okay=False))
 @click.option("--key", "key_file", metavar="鍵ファイル", help="受領者の鍵（AGE-SECRET-KEY-1…）")
 @click.option("--list", "households", type=int, metavar="世帯数", help="住民票を世帯ごとに一覧する")
 @click.option("--check", is_flag=True, help="件数とSHA-256を一覧と突き合わせる")
+@click.option("--signer", metavar="指紋", help="機構が公表した署名者の指紋（か公開鍵）")
 @click.pass_context
 def read(
-    ctx: click.Context, package: str, key_file: str | None, households: int | None, *, check: bool
+    ctx: click.Context,
+    package: str,
+    key_file: str | None,
+    households: int | None,
+    signer: str | None,
+    *,
+    check: bool,
 ) -> None:
     """パッケージを開いて確かめます（reader.py と同じもの。データベースは使いません）。"""
     from bcl_contract import recovery_reader
@@ -228,4 +248,6 @@ def read(
         arguments += ["--list", str(households)]
     if check:
         arguments.append("--check")
+    if signer:
+        arguments += ["--signer", signer]
     ctx.exit(recovery_reader.main(arguments))

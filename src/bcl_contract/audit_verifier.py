@@ -205,7 +205,7 @@ def read_heads(places: Iterable[str]) -> list[Head]:
 
 def _opened(path: str) -> Any:
     try:
-        return open(path, encoding="utf-8")
+        return open(path, encoding="utf-8", errors="replace")
     except OSError as fault:
         raise Unreadable(f"ファイルを開けません: {path}（{fault.strerror}）") from None
 
@@ -267,9 +267,7 @@ class Check:
         row, number = content["row"] or {"id": content["id"]}, int(content["leaf"])
         name = f"通し番号 {number}（記録 {row.get('id')}、{row.get('act')}、{row.get('at')}）"
         if number > self.expected:
-            gone = f"{self.expected}" + (f"～{number - 1}" if number - 1 > self.expected else "")
-            self.report(f"削除: 通し番号 {gone} の記録がありません。次の記録は {name} です。")
-            self.is_whole = False
+            self._miss(number)
         elif number < self.expected:
             self.report(f"挿入: {name} は順番に合いません。")
             self.is_whole = False
@@ -286,7 +284,14 @@ class Check:
         if self.is_whole and self.tree.size in self.wanted:
             self.roots[self.tree.size] = self.tree.root()
 
+    def _miss(self, until: int) -> None:
+        gone = f"{self.expected}" + (f"～{until - 1}" if until - 1 > self.expected else "")
+        self.report(f"削除: 通し番号 {gone} の記録がありません。")
+        self.expected, self.is_whole = until, False
+
     def _take_head(self, head: Head) -> None:
+        if head.size > self.expected:
+            self._miss(head.size)
         if not head.is_signed or head.public_key not in self.keys:
             self.report(f"偽の署名: {head} は機構の署名ではありません。")
         former = self.heads[-1] if self.heads else None

@@ -5,9 +5,10 @@ One file, Python 3.9 or later, standard library only. It decrypts the package wh
 (age, X25519): no clear copy is ever written, and memory stays bounded whatever the size, because
 age's 64 KiB pieces can be opened one by one at any place.
 
-    python reader.py PACKAGE.zip.age --key KEYFILE [--list 20] [--check] [--page]
+    python reader.py PACKAGE.zip.age --key KEYFILE [--list 20] [--check] [--signer KEY] [--page]
 
-`--page` opens the town in this machine's browser (page.py, which lies beside).
+`--page` opens the town in this machine's browser (page.py), `--check` compares everything with the
+signed list (signature.py); both lie beside.
 Exit codes: 0 everything matches, 1 the file can't be read, 2 wrong usage, 3 something differs.
 """
 
@@ -99,14 +100,9 @@ class OpenSsl:
 
     def __init__(self) -> None:
         self.crypto = self._load()
-        for name in (
-            "EVP_CIPHER_CTX_new",
-            "EVP_chacha20_poly1305",
-            "EVP_PKEY_new_raw_private_key",
-            "EVP_PKEY_new_raw_public_key",
-            "EVP_PKEY_CTX_new",
-        ):
-            getattr(self.crypto, name).restype = ctypes.c_void_p
+        keys = ("PKEY_new_raw_private_key", "PKEY_new_raw_public_key", "PKEY_CTX_new")
+        for name in ("CIPHER_CTX_new", "chacha20_poly1305", *keys):
+            getattr(self.crypto, f"EVP_{name}").restype = ctypes.c_void_p
         self.cipher = ctypes.c_void_p(self.crypto.EVP_chacha20_poly1305())
 
     def _load(self) -> ctypes.CDLL:
@@ -425,18 +421,25 @@ def describe(manifest: dict[str, Any], files: list[dict[str, Any]]) -> None:
         print(f"  印影画像: {images}枚")
 
 
-def load_page() -> Any:
-    """The module of the pages: the file beside this one, whatever the search path."""
+def load_beside(name: str) -> Any:
+    """The module of the file `name` beside this one, whatever the search path; None if absent."""
     folder = os.path.dirname(os.path.abspath(__file__))
-    for name in ("page.py", "recovery_page.py"):
-        path = os.path.join(folder, name)
-        if os.path.isfile(path):
-            spec = importlib.util.spec_from_file_location("recovery_page", path)
-            if spec is not None and spec.loader is not None:
-                module = importlib.util.module_from_spec(spec)
-                spec.loader.exec_module(module)
-                return module
-    raise Unreadable("page.py がありません。reader.py と同じ場所に置いてください。")
+    for path in (os.path.join(folder, name), os.path.join(folder, f"recovery_{name}")):
+        spec = importlib.util.spec_from_file_location(f"recovery_{name[:-3]}", path)
+        if os.path.isfile(path) and spec is not None and spec.loader is not None:
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    return None
+
+
+def check_signer(package: zipfile.ZipFile, path: str, signer: str | None) -> int:
+    """Check who signed the package's list (signature.py); the number of differences."""
+    module = load_beside("signature.py")
+    if module is None:
+        print("  署名は確かめていません（signature.py を reader.py と同じ場所に置いてください）")
+        return int(signer is not None)
+    return int(module.check_signature(package, path, signer, OpenSsl().crypto))
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -444,7 +447,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="reader.py",
         usage="python reader.py パッケージ.zip.age --key 鍵ファイル"
-        " [--list 世帯数] [--check] [--page]",
+        " [--list 世帯数] [--check] [--signer 指紋] [--page]",
         description="リカバリデータのパッケージを、BCLもネットワークも使わずに開いて確かめます。",
         add_help=False,
     )
@@ -454,6 +457,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--list", type=int, metavar="世帯数", dest="households", help="住民票を世帯ごとに一覧する"
     )
     parser.add_argument("--check", action="store_true", help="件数とSHA-256を一覧と突き合わせる")
+    parser.add_argument("--signer", metavar="指紋", help="機構が公表した署名者の指紋（か公開鍵）")
     parser.add_argument("--page", action="store_true", help="この機械のブラウザで住民をさがす")
     parser.add_argument("-h", "--help", action="help", help="この説明を表示する")
     return parser.parse_args(arguments)
@@ -470,15 +474,19 @@ def main(arguments: list[str] | None = None) -> int:
             files = manifest_files(manifest)
             describe(manifest, files)
             wrong = 0
-            if chosen.check:
-                wrong = check(package, files) + compare_description(chosen.package)
+            if chosen.check or chosen.signer:
+                wrong = check_signer(package, chosen.package, chosen.signer)
+                wrong += check(package, files) + compare_description(chosen.package)
                 print(
                     "照合の結果: " + ("すべて一致しました" if not wrong else f"{wrong}件の不一致")
                 )
             if chosen.households is not None:
                 list_residents(package, files, chosen.households)
             if chosen.page and not wrong:
-                load_page().serve(package, files, manifest["bcl"])
+                page = load_beside("page.py")
+                if page is None:
+                    raise Unreadable("page.py がありません。reader.py と同じ場所に置いてください。")
+                page.serve(package, files, manifest["bcl"])
     except Unreadable as reason:
         print(f"開けません: {reason}", file=sys.stderr)
         return 1

@@ -8,8 +8,6 @@ answers, `checked_s` to one whose every page was opened and found equal.
 from __future__ import annotations
 
 import json
-import os
-import pwd
 import shutil
 import subprocess
 import sys
@@ -28,9 +26,8 @@ from bcl.backup import fingerprint
 from bcl.backup.place import Base, Place, segment_number, segment_of
 from bcl.backup.take import verify_base
 from bcl.backup.throw_away import Restored, ThrowAwayCluster
-from bcl.backup.tools import BackupFault, Tools
+from bcl.backup.tools import BackupFault, Tools, own_user
 from bcl.foundation import log, roles
-from bcl.foundation.postgres_binaries import OsUser
 from bcl_contract import clock
 
 FORMAT = "bcl-drill-report-1"
@@ -131,7 +128,7 @@ def _restore_and_compare(
     if missing:
         report.found("BACKUP_WAL_GAP", segment=missing[0])
         return
-    broken = verify_base(place, base, Tools(tools.bin_dir, _own_user()))
+    broken = verify_base(place, base, Tools(tools.bin_dir, own_user()))
     if broken is not None:
         report.found("DRILL_BACKUP_BROKEN", backup=base.backup_id, said=_names_only(broken))
         return
@@ -148,12 +145,6 @@ def _restore_and_compare(
     report.checked_s = round(time.monotonic() - began, 3)
     if report.rto_s > settings.BCL.backup.longest_rto_seconds:
         report.found("DRILL_RTO_EXCEEDED", seconds=int(report.rto_s))
-
-
-def _own_user() -> OsUser:
-    """This process's user, who may read the second place; the restored database's may not."""
-    entry = pwd.getpwuid(os.geteuid())
-    return OsUser(entry.pw_name, entry.pw_uid, entry.pw_gid, switch=False)
 
 
 def _mark() -> Marker:

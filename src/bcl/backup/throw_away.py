@@ -38,10 +38,13 @@ class Restored:
 
 
 class ThrowAwayCluster:
-    """One restored cluster below `folder`; `destroy` removes every trace."""
+    """One restored cluster below `folder`; `destroy` removes every trace.
 
-    def __init__(self, folder: Path, tools: Tools) -> None:
-        self.folder, self._tools = folder, tools
+    `to_keep`: it is to become a serving one, so what it writes is forced to the disk.
+    """
+
+    def __init__(self, folder: Path, tools: Tools, *, to_keep: bool = False) -> None:
+        self.folder, self._tools, self._to_keep = folder, tools, to_keep
         self.data_dir, self._log_copy = folder / "data", folder / "wal"
         self._socket_dir = Path(tempfile.mkdtemp(prefix="bcldr-"))
 
@@ -86,7 +89,7 @@ class ThrowAwayCluster:
         self._write("postgresql.auto.conf", "")
         self._write("recovery.signal", "")
         (self.data_dir / "standby.signal").unlink(missing_ok=True)
-        log = self.folder / "server.log"
+        log = self.folder / "server.log"  # by the database's user, which owns the folder now
         self._tools.run(
             "pg_ctl", "start", "-D", str(self.data_dir), "-W", "-s", "-l", str(log),
             "-o", f"-c config_file={self.data_dir / 'bcl_drill.conf'}",
@@ -109,6 +112,16 @@ class ThrowAwayCluster:
             "-U", roles.SUPERUSER, roles.DATABASE,
             variables={"PGOPTIONS": "-c default_transaction_read_only=off"},
         )
+
+    def leave_running_order(self) -> None:
+        """Take away what only the restore needed; the stopped data directory stays."""
+        for name in ("bcl_drill.conf", "pg_ident.conf", "server.log"):
+            (self.data_dir / name).unlink(missing_ok=True)
+        (self.folder / "server.log").unlink(missing_ok=True)
+        shutil.rmtree(self._log_copy, ignore_errors=True)
+        shutil.rmtree(self._socket_dir, ignore_errors=True)
+        os.chown(self.folder, os.geteuid(), os.getegid())
+        self.folder.chmod(0o711)
 
     def destroy(self) -> None:
         """Stop it and remove every file."""
@@ -134,7 +147,7 @@ class ThrowAwayCluster:
             "archive_mode": "off",
             "max_wal_senders": "0",
             "autovacuum": "off",
-            "fsync": "off",
+            "fsync": "on" if self._to_keep else "off",
             "shared_buffers": "256MB",
             "max_wal_size": "4GB",
             "default_transaction_read_only": "on",

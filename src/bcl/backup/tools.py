@@ -5,6 +5,8 @@ Passwords travel in the environment of the child, never on a command line. Needs
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +17,12 @@ from typing import Any
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from bcl.foundation.postgres_binaries import OsUser
+
+
+def own_user() -> OsUser:
+    """This process's user: it may read the second place; a restored database's user may not."""
+    entry = pwd.getpwuid(os.geteuid())
+    return OsUser(entry.pw_name, entry.pw_uid, entry.pw_gid, switch=False)
 
 
 class BackupFault(Exception):

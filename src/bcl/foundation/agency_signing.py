@@ -34,13 +34,24 @@ class Signature(NamedTuple):
 
 def sign(content: Mapping[str, Any]) -> Signature:
     """Sign a JSON object in its canonical form. Makes the agency's key when there is none yet."""
+    return sign_bytes(canonical_json(dict(content)))
+
+
+def sign_bytes(content: bytes) -> Signature:
+    """Sign exactly these bytes (a file's). Makes the agency's key when there is none yet."""
     row = AgencySigningKey.objects.order_by("-pk").first() or _create()
     seed = keys.provider_of(row.provider_key_id).unwrap(
         row.provider_key_id, bytes(row.wrapped_private_key), context=_CONTEXT
     )
     private_key = Ed25519PrivateKey.from_private_bytes(seed)
-    signature = base64.b64encode(private_key.sign(canonical_json(dict(content)))).decode("ascii")
+    signature = base64.b64encode(private_key.sign(content)).decode("ascii")
     return Signature(row.key_id, row.public_key, signature)
+
+
+def current_public_key() -> tuple[str, bytes]:
+    """Id and public half (32 bytes) of the key that signs now; makes it when there is none yet."""
+    row = AgencySigningKey.objects.order_by("-pk").first() or _create()
+    return row.key_id, bytes.fromhex(row.public_key)
 
 
 def is_genuine(content: Mapping[str, Any], signed: Signature) -> bool:

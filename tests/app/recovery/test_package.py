@@ -141,6 +141,7 @@ def test_companions__say_what_the_package_is_and_nobodys_data(
         "reader.py",
         "recovery.json",
         PACKAGE.format(export.pk),
+        "signature.py",
     ]
     described = json.loads((folder / "recovery.json").read_bytes())
     package = (folder / PACKAGE.format(export.pk)).read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import BinaryIO
 from django.conf import settings
 from django.db import transaction
 
-from bcl.foundation import audit, keys, log, tenancy
+from bcl.foundation import agency_signing, audit, keys, log, tenancy
 from bcl.recovery import rules
 from bcl.recovery.actions.move import lock_export, move_export
 from bcl.recovery.actions.request import verify_act
@@ -18,7 +19,7 @@ from bcl.recovery.adapters import release_area
 from bcl.recovery.models import RecoveryExport
 from bcl.recovery.rules import ExportState
 from bcl.resident_store import api as store
-from bcl_contract import clock
+from bcl_contract import clock, recovery_signature
 from bcl_contract.refusals import Refusal
 from bcl_contract.signed_acts import SignedAct
 
@@ -54,8 +55,13 @@ def build_export(municipality_code: str, export_id: int, *, at: datetime) -> Rec
     def write_clear(target: BinaryIO) -> None:
         # step 3 and 4: everything from one moment, whatever lands meanwhile
         with tenancy.scope(municipality_code, snapshot=True):
-            written.append(store.write_recovery_zip(target, municipality_code, export.load_number))
+            written.append(
+                store.write_recovery_zip(
+                    target, municipality_code, export.load_number, sign=_signature
+                )
+            )
 
+    agency_signing.current_public_key()  # made now, if ever: not inside the snapshot
     # step 5
     sealed = release_area.seal_package(path, export.receiver_public_key, write_clear)
     with tenancy.scope(municipality_code):
@@ -75,6 +81,11 @@ def build_export(municipality_code: str, export_id: int, *, at: datetime) -> Rec
         bytes=sealed.bytes,
     )
     return locked
+
+
+def _signature(listed: bytes) -> bytes:
+    """The agency's signature over the list of a package (raw, 64 bytes)."""
+    return base64.b64decode(agency_signing.sign_bytes(listed).signature)
 
 
 def _counts(contents: store.RecoveryContents) -> list[dict[str, str | int]]:
@@ -98,6 +109,7 @@ def describe(export: RecoveryExport, contents: store.RecoveryContents) -> bytes:
         "receiver_id": export.receiver_id,
         "receiver_public_key": export.receiver_public_key,
         "request_sha256": export.request_sha256,
+        "signer": _signer(),
         "load_number": export.load_number,
         "interface_version": contents.interface_version,
         "as_of": contents.as_of.astimezone(clock.JST).isoformat(),
@@ -116,6 +128,16 @@ def describe(export: RecoveryExport, contents: store.RecoveryContents) -> bytes:
         "seal_images": sum(1 for entry in contents.files if entry.file_id == _IMAGES),
     }
     return json.dumps(description, ensure_ascii=False, indent=1).encode("utf-8")
+
+
+def _signer() -> dict[str, str]:
+    """Whose signature the package carries."""
+    key_id, public_key = agency_signing.current_public_key()
+    return {
+        "key_id": key_id,
+        "public_key": public_key.hex(),
+        "fingerprint": recovery_signature.fingerprint(public_key),
+    }
 
 
 def release_export(

@@ -93,11 +93,12 @@ def seal_package(
 
 
 def add_companions(folder: Path, description: bytes) -> None:
-    """Put `recovery.json`, the stand-alone reader and its pages beside a package."""
+    """Put `recovery.json`, the stand-alone reader and its parts beside a package."""
     for name, content in (
         ("recovery.json", description),
         ("reader.py", files("bcl_contract").joinpath("recovery_reader.py").read_bytes()),
         ("page.py", files("bcl_contract").joinpath("recovery_page.py").read_bytes()),
+        ("signature.py", files("bcl_contract").joinpath("recovery_signature.py").read_bytes()),
     ):
         target = folder / name
         target.write_bytes(content)

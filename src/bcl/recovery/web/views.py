@@ -35,7 +35,7 @@ FILES = {
     "S02I": "印影の画像",
 }
 Made = TypeVar("Made")
-COMPANIONS = ("recovery.json", "reader.py", "page.py")
+COMPANIONS = ("recovery.json", "reader.py", "page.py", "signature.py")
 
 
 def _described(export: RecoveryExport) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from bcl.resident_store.spliced_zip import SplicedMember, SplicedZip
 from bcl.resident_store.stored_versions import StoredVersions
 from bcl_contract.linkage.layouts import Layout, load_interface
 from bcl_contract.linkage.manifest import (
+    SIGNATURE_NAME,
     FileEntry,
     TransmissionManifest,
     file_name,
@@ -57,10 +58,15 @@ class NoSuchLoad(LookupError):
 
 
 def write_recovery_zip(
-    target: BinaryIO, municipality_code: str, load_number: int
+    target: BinaryIO,
+    municipality_code: str,
+    load_number: int,
+    *,
+    sign: Callable[[bytes], bytes] | None = None,
 ) -> RecoveryContents:
     """Write the state after a load as one zip: tables, seal images, `datapackage.json`.
 
+    `sign` gives the raw signature over the bytes of `datapackage.json`, which lies beside it.
     `target` needs only `write`. Everything comes from one snapshot: that of the open scope, else
     a REPEATABLE READ one of its own. Files that were ever sent are there, if only with a header.
     Raises `NoSuchLoad`, `PageFault`, `keys.KeyFault`; the target is then incomplete.
@@ -78,7 +84,7 @@ def write_recovery_zip(
             .order_by("-load_number").values_list("sequence", "interface_version").first()
         )
         sequence, version = last_main or (1, load.interface_version)
-        writer = _RecoveryWriter(SplicedZip(target), load, max(1, sequence), version)
+        writer = _RecoveryWriter(SplicedZip(target), load, max(1, sequence), version, sign)
         return writer.write()
 
 
@@ -113,8 +119,15 @@ class _Hasher:
 class _RecoveryWriter:
     """Writes in the version of the main lane, whatever brought the single line."""
 
-    def __init__(self, zip_file: SplicedZip, load: Load, sequence: int, version: str) -> None:
-        self._zip, self._load, self._sequence = zip_file, load, sequence
+    def __init__(
+        self,
+        zip_file: SplicedZip,
+        load: Load,
+        sequence: int,
+        version: str,
+        sign: Callable[[bytes], bytes] | None,
+    ) -> None:
+        self._zip, self._load, self._sequence, self._sign = zip_file, load, sequence, sign
         self._town: str = load.municipality_code
         self._secret = town_keys.page_secrets(self._town)
         self._version = version
@@ -142,7 +155,10 @@ class _RecoveryWriter:
             sender_system=SENDER,
             files=entries,
         )
-        self._zip.add("datapackage.json", [write_manifest(manifest)])
+        listed = write_manifest(manifest)
+        self._zip.add("datapackage.json", [listed])
+        if self._sign is not None:
+            self._zip.add(SIGNATURE_NAME, [self._sign(listed)])
         self._zip.finish()
         return RecoveryContents(
             tuple(entries), self._version, self._load.as_of, self._load.load_number,
