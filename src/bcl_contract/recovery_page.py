@@ -61,16 +61,23 @@ STYLE = (
     ".copy{border:2px solid #1a1a1a;padding:.25rem 1rem;font-weight:700;text-align:center}"
     ".warn{border:2px solid #ce0000;border-left-width:8px;border-radius:8px;padding:.75rem 1rem;"
     "background:#fdeeee}label{display:block;font-weight:700}.help{color:#4d4d4d;margin:0}"
-    "input{font:inherit;width:100%;max-width:28rem;min-height:48px;padding:.5rem .75rem;"
-    "border:1px solid #767676;border-radius:8px}p.field{margin:0 0 1rem}"
+    "input{display:block;font:inherit;width:100%;max-width:28rem;min-height:48px;"
+    "padding:.5rem .75rem;border:1px solid #767676;border-radius:8px}p.field{margin:0 0 1rem}"
     "button{font:inherit;font-weight:700;min-height:44px;padding:.25rem 1.25rem;border-radius:8px;"
     "border:1px solid #0017c1;background:#0017c1;color:#fff;cursor:pointer}"
     "button.link{background:#fff;color:#0017c1}.scroll{overflow-x:auto}"
     "table{border-collapse:collapse;width:100%;margin:0 0 1.25rem}caption{text-align:left;"
     "font-weight:700;padding:.5rem 0}th,td{text-align:left;vertical-align:top;padding:.5rem .75rem;"
     "border:1px solid #949494}th{background:#f2f2f2;font-weight:700}.member th{width:12rem}"
-    "@media print{form,.no-print{display:none}body{max-width:none;padding:0}"
-    "table{break-inside:avoid}a{color:inherit;text-decoration:none}}"
+    ".found th,.found td:not(.place){white-space:nowrap}.on-paper{display:none}"
+    "@media (max-width:48rem){.found thead{display:none}.found,.found tbody,.found tr,.found th,"
+    ".found td{display:block;border:0}.found tr{border:1px solid #949494;border-radius:8px;"
+    "margin:0 0 .75rem}.found th{border-radius:8px 8px 0 0}.found th,.found td:not(.place)"
+    "{white-space:normal}.member th{width:8rem}}"
+    "@page{size:A4;margin:15mm}"
+    "@media print{form,.no-print,.on-screen{display:none}.on-paper{display:inline}"
+    "body{max-width:none;padding:0;font-size:10.5pt;line-height:1.5}"
+    "table{break-inside:avoid}.copy{margin-top:0}a{color:inherit;text-decoration:none}}"
 )
 
 
@@ -102,6 +109,7 @@ class Town:
             "name TEXT, kana TEXT, born TEXT, address TEXT, row BLOB) WITHOUT ROWID"
         )
         self.protected: set[str] = set()
+        self.guarded_households: set[str] = set()
         for entry in files:
             if entry["file_id"] == RESIDENTS:
                 self._read_residents(package, entry)
@@ -111,6 +119,7 @@ class Town:
         self.database.execute("CREATE INDEX by_name ON person (name)")
         self.database.execute("CREATE INDEX by_kana ON person (kana)")
         self.database.commit()
+        self._guard_households()
 
     def _rows(self, package: zipfile.ZipFile, entry: dict[str, Any]) -> Any:
         with package.open(entry["name"]) as member:
@@ -165,6 +174,19 @@ class Town:
                 and (not ends or ends >= day)
             ):
                 self.protected.add(row["宛名番号"])
+
+    def _guard_households(self) -> None:
+        """Who lives with a protected person lives at the same address: it is held back for all."""
+        for number in self.protected:
+            found = self.database.execute(
+                "SELECT household FROM person WHERE number = ?", [number]
+            ).fetchone()
+            if found:
+                self.guarded_households.add(found[0])
+
+    def is_guarded(self, row: dict[str, str]) -> bool:
+        """Whether this person or a member of the household is under a protective measure."""
+        return row["宛名番号"] in self.protected or row["世帯番号"] in self.guarded_households
 
     def search(self, name: str, born: str, address: str, number: str) -> tuple[list[dict], bool]:
         """Persons that fit everything given, at most `SHOWN`, and whether there are more."""
@@ -228,6 +250,20 @@ def shown_date(row: dict[str, str], title: str) -> str:
     return text
 
 
+def domicile_of(row: dict[str, str]) -> str:
+    """The registered domicile; a core system fills it whole, in parts, or both ways."""
+    return row["本籍"] or row["本籍_町字"] + row["本籍_地番号または、街区符号"]
+
+
+def shown_moment(text: str) -> str:
+    """A moment of the package (ISO 8601) as people read it."""
+    parts = re.match(r"(\d{4})-(\d{2})-(\d{2})T(\d{2}:\d{2})", text)
+    if parts is None:
+        return text
+    year, month, day, time_of_day = parts.groups()
+    return f"{year}年{int(month)}月{int(day)}日 {time_of_day}"
+
+
 # --- the pages ------------------------------------------------------------------------------------
 
 
@@ -265,12 +301,18 @@ def search_form(given: dict[str, str]) -> str:
     return f'<form method="post" action="/search">{"".join(parts)}<button>さがす</button></form>'
 
 
+def shown_place(town: Town, row: dict[str, str]) -> str:
+    """The address in a list; held back where a protective measure stands."""
+    return "支援措置のため一覧には出しません" if town.is_guarded(row) else address_of(row)
+
+
 def result_table(town: Town, rows: list[dict[str, str]]) -> str:
     """What a search found, each with the way to its household."""
     lines = "".join(
         "<tr>"
         f'<th scope="row">{esc(row["氏名"])}<br>{esc(row["氏名_フリガナ"])}</th>'
-        f"<td>{esc(shown_date(row, '生年月日'))}</td><td>{esc(address_of(row))}</td>"
+        f"<td>{esc(shown_date(row, '生年月日'))}</td>"
+        f'<td class="place">{esc(shown_place(town, row))}</td>'
         f"<td>{esc(STATES.get(row['住民状態'], row['住民状態']))}"
         f"{'　支援措置' if row['宛名番号'] in town.protected else ''}</td>"
         '<td><form method="post" action="/household">'
@@ -280,7 +322,8 @@ def result_table(town: Town, rows: list[dict[str, str]]) -> str:
         for row in rows
     )
     return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="見つかった人"><table>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="見つかった人">'
+        '<table class="found">'
         "<thead><tr>"
         '<th scope="col">氏名</th><th scope="col">生年月日</th><th scope="col">住所</th>'
         '<th scope="col">状態</th><th scope="col">世帯</th></tr></thead>'
@@ -288,8 +331,12 @@ def result_table(town: Town, rows: list[dict[str, str]]) -> str:
     )
 
 
-def member_table(row: dict[str, str]) -> str:
-    """One member as the record of the residents' register shows it."""
+PLACES = frozenset({"住所", "前住所", "本籍"})
+
+
+def member_table(row: dict[str, str], *, guarded: bool = False) -> str:
+    """One member as the record of the residents' register shows it. `guarded`: where somebody
+    lives, lived or is registered stands on the screen and not on the paper."""
     foreign = [
         ("国籍・地域", row["国籍名等"]),
         ("在留資格", row["在留資格名"]),
@@ -298,7 +345,6 @@ def member_table(row: dict[str, str]) -> str:
         ("在留カード等の番号", row["在留カード等番号"]),
     ]
     before = address_of(row, "転入前住所") or row["転入前住所_国外住所"]
-    origin = row["本籍"] + row["本籍_町字"] + row["本籍_地番号または、街区符号"]
     facts = [
         ("氏名", row["氏名"]),
         ("フリガナ", row["氏名_フリガナ"]),
@@ -312,7 +358,7 @@ def member_table(row: dict[str, str]) -> str:
         ("住民となった日", shown_date(row, "住民となった年月日")),
         ("住所を定めた日", shown_date(row, "住所を定めた年月日")),
         ("前住所", before),
-        ("本籍", origin),
+        ("本籍", domicile_of(row)),
         ("筆頭者", row["戸籍_筆頭者"]),
         *foreign,
         ("住民票コード", row["住民票コード"]),
@@ -323,26 +369,37 @@ def member_table(row: dict[str, str]) -> str:
         state = STATES.get(row["住民状態"], row["住民状態"])
         facts.insert(0, ("消除", f"{state}　{shown_date(row, '消除の異動年月日')}"))
     lines = "".join(
-        f'<tr><th scope="row">{esc(title)}</th><td>{esc(value)}</td></tr>'
+        f'<tr><th scope="row">{esc(title)}</th><td>'
+        f"{off_paper(value) if guarded and title in PLACES else esc(value)}</td></tr>"
         for title, value in facts
         if value
     )
     return f'<table class="member"><caption>{esc(row["氏名"])}</caption>{lines}</table>'
 
 
+def off_paper(value: str) -> str:
+    """A value that is shown on the screen only."""
+    return (
+        f'<span class="on-screen">{esc(value)}</span>'
+        '<span class="on-paper">支援措置のため印刷しません</span>'
+    )
+
+
 def household_page(town: Town, number: str, rows: list[dict[str, str]]) -> bytes:
     """All members of a household, ready to print."""
-    protected = any(row["宛名番号"] in town.protected for row in rows)
+    guarded = any(town.is_guarded(row) for row in rows)
     warning = (
         '<p class="warn" role="alert">支援措置のある世帯です。本人であることを必ず確かめ、住所を'
-        "ほかの人に見せたり話したりしないでください。</p>"
-        if protected
+        "ほかの人に見せたり話したりしないでください。印刷には住所・前住所・本籍は出ません。</p>"
+        if guarded
         else ""
     )
     body = (
         '<p class="no-print"><a href="/">さがす画面へ戻る</a></p>'
-        f'<p class="copy">証明書ではありません（復旧用の写し・{esc(town.as_of[:16])} 時点）</p>'
-        f"<h1>世帯 {esc(number)}</h1>{warning}{''.join(member_table(row) for row in rows)}"
+        '<p class="copy">証明書ではありません'
+        f"（復旧用の写し・{esc(shown_moment(town.as_of))} 時点）</p>"
+        f"<h1>世帯 {esc(number)}</h1>{warning}"
+        f"{''.join(member_table(row, guarded=guarded) for row in rows)}"
         '<p class="no-print">印刷はブラウザの印刷（Ctrl+P）で行います。</p>'
     )
     return page("世帯", body)
@@ -393,7 +450,8 @@ class Door(BaseHTTPRequestHandler):
     def _first(self, given: dict[str, str], result: str = "") -> bytes:
         residents, households = self.server.town.counts()
         facts = (
-            f"団体コード {esc(self.server.code)}　{esc(self.server.town.as_of[:16])} 時点　"
+            f"団体コード {esc(self.server.code)}　"
+            f"{esc(shown_moment(self.server.town.as_of))} 時点　"
             f"住民 {residents:,}人　{households:,}世帯"
         )
         return page("さがす", f"<h1>町の箱</h1><p>{facts}</p>{search_form(given)}{result}")
@@ -453,7 +511,7 @@ def serve(package: zipfile.ZipFile, files: list[dict[str, Any]], facts: dict[str
     print("町の箱を用意しています（データはこの機械のメモリの中だけに置きます）", flush=True)
     box = Box(Town(package, files, str(facts["as_of"])), str(facts["municipality_code"]))
     residents, households = box.town.counts()
-    print(f"用意できました: 住民 {residents}人、{households}世帯")
+    print(f"用意できました: 住民 {residents:,}人、{households:,}世帯")
     print(f"ブラウザで開いてください: {box.link}")
     print("終わるときは Ctrl-C を押してください。", flush=True)
     try:

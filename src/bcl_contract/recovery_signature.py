@@ -1,10 +1,10 @@
 """署名の確認（signature.py）: who made a recovery package, checked by `reader.py` beside it.
 
 The list of the package (`datapackage.json`) names every file with its digest;
-`datapackage.json.sig` is a raw Ed25519 signature over exactly its bytes, by the agency's key. So one
-changed byte anywhere shows: in a file by its digest, in the list by its signature. Whose key it is, people settle: the
-agency publishes its fingerprint, and it is entered by hand (`--signer`). Standard library only; the
-cryptography is OpenSSL's.
+`datapackage.json.sig` is a raw Ed25519 signature over exactly its bytes, by the agency's key. So
+one changed byte anywhere shows: in a file by its digest, in the list by its signature. Whose key it
+is, people settle: the agency publishes its fingerprint, and it is entered by hand (`--signer`).
+Standard library only; the cryptography is OpenSSL's.
 """
 
 # ruff: noqa: T201 - printing is what this program is for

@@ -77,6 +77,7 @@ def test_town_in_a_box__search_and_print_a_household__by_keyboard(
         shown = page.locator("main").inner_text()
         printed = tmp_path / "household.pdf"
         printed.write_bytes(page.pdf(format="A4"))
+        held_back = _print_protected(landed, page, tmp_path / "protected.pdf")
         browser.close()
     assert all(row["full_name"] in shown for row in members)
     assert complaints == []
@@ -84,6 +85,37 @@ def test_town_in_a_box__search_and_print_a_household__by_keyboard(
         ["pdftotext", str(printed), "-"], capture_output=True, text=True, check=True
     ).stdout
     assert "証明書ではありません" in text and "さがす画面へ戻る" not in text
+    assert "支援措置のため印刷しません" in held_back[1]
+    assert "".join(held_back[0]["full_name"].split()) in held_back[1]
+    assert held_back[0]["address_lot_as_written"] not in held_back[1]
+
+
+def _print_protected(landed: Line, page, path: Path) -> tuple[dict[str, str], str]:
+    """A household under a protective measure: its row, and the text of what the printer gives."""
+    tables = landed.town.truth()
+    protected = {
+        row["addressee_number"] for row in tables["J04"]
+        if (row["latest"], row["deleted"]) == ("1", "0")
+        and row["measure_target_kind"] in ("1", "2") and not row["measure_ended_on"]
+    }  # fmt: skip
+    row = next(
+        row for row in tables["J01"]
+        if row["addressee_number"] in protected and row["latest"] == "1"
+        and row["resident_state"] == "1" and len(row["address_lot_as_written"]) > 3
+    )  # fmt: skip
+    page.goto(page.url.split("/household")[0])
+    page.get_by_label("宛名番号").fill(row["addressee_number"])
+    page.keyboard.press("Enter")
+    page.wait_for_selector("table.found")
+    assert row["address_lot_as_written"] not in page.locator("table.found").inner_text()
+    page.get_by_role("button", name=f"{row['full_name']}の世帯を見る").click()
+    page.wait_for_selector(".warn")
+    assert row["address_lot_as_written"] in page.locator("main").inner_text()
+    page.pdf(path=str(path), format="A4")
+    text = subprocess.run(
+        ["pdftotext", str(path), "-"], capture_output=True, text=True, check=True
+    ).stdout
+    return row, "".join(text.split())  # the printer breaks lines where it likes
 
 
 def _serious(result) -> list[str]:

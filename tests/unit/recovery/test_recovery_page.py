@@ -127,6 +127,32 @@ def test_protection__counts_while_it_runs_and_never_for_the_other_side(town) -> 
     assert town.protected == {"000000000000002"}
 
 
+def test_protected_household__shows_its_place_on_the_screen_but_in_no_list_and_on_no_paper(
+    browser,
+) -> None:
+    found = browser.post("/search", data={"name": "山田"}).text
+    assert found.count("支援措置のため一覧には出しません") == 2 and "本町一丁目２" not in found
+    household = browser.post("/household", data={"household": "H1"}).text
+    assert household.count('<span class="on-screen">見本県サンプル市本町一丁目２－３</span>') == 2
+    assert household.count("支援措置のため印刷しません") == 2
+    assert "@media print{" in box.STYLE and ".on-screen{display:none}" in box.STYLE
+    other = browser.post("/household", data={"household": "H5"}).text
+    assert "on-screen" not in other and "見本県サンプル市本町一丁目２－３" in other
+
+
+@pytest.mark.parametrize(
+    ("given_whole", "given_parts", "shown"),
+    [
+        ("見本県本町１番地", ("本町", "１番地"), "見本県本町１番地"),
+        ("", ("本町", "１番地"), "本町１番地"),
+        ("", ("", ""), ""),
+    ],
+)
+def test_domicile__given_whole_and_in_parts__is_shown_once(given_whole, given_parts, shown) -> None:
+    row = {"本籍": given_whole, "本籍_町字": given_parts[0]}
+    assert box.domicile_of(row | {"本籍_地番号または、街区符号": given_parts[1]}) == shown
+
+
 def test_shown_date__eras_and_what_is_unknown() -> None:
     for text, shown in (
         ("2019-05-01", "令和元年5月1日"),
