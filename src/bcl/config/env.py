@@ -75,6 +75,17 @@ class IssuanceFiles:
 
 
 @dataclass(frozen=True)
+class Malware:
+    """The malware engine (R-165): clamd's socket, whether nothing may enter unchecked, and the
+    largest piece it takes (a little below clamd's StreamMaxLength)."""
+
+    clamd_socket: Path | None = None
+    is_required: bool = False
+    piece_bytes: int = 24 * _MEBIBYTE
+    timeout_seconds: int = 120
+
+
+@dataclass(frozen=True)
 class Backup:
     """BCL's own backup: the second place, its credentials, and when it alarms (R-034, R-042)."""
 
@@ -107,6 +118,7 @@ class Settings:
     backup_retention_days: int = 35
     audit_heads_dir: Path = Path("/var/lib/bcl/audit-heads")
     backup: Backup = Backup()
+    malware: Malware = Malware()
     clock_offset_seconds: int = 0
     minimum_free_mb: int = 1024
     log_level: str = "INFO"
@@ -162,6 +174,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         key_token=_key_token(env),
         backup_retention_days=env.integer("BCL_BACKUP_RETENTION_DAYS", 35, low=1, high=3660),
         backup=_backup(env),
+        malware=_malware(env),
         audit_heads_dir=env.path("BCL_AUDIT_HEADS_DIR") or state_dir / "audit-heads",
         receive_dir=env.path("BCL_RECEIVE_DIR") or state_dir / "receive",
         clock_offset_seconds=env.integer("BCL_CLOCK_OFFSET_SECONDS", 0, low=-(10**10)),
@@ -249,6 +262,19 @@ def _key_token(env: _Reader) -> Token | None:
         label=env.text("BCL_PKCS11_TOKEN", "bcl"),
         key_label=env.text("BCL_PKCS11_KEY_LABEL", "bcl-kek"),
         pin_file=env.path("BCL_PKCS11_PIN_FILE") or _systemd_credential(env, "bcl-pkcs11-pin"),
+    )
+
+
+def _malware(env: _Reader) -> Malware:
+    plain = Malware()
+    # Who runs for real says so himself when nothing shall be checked.
+    usual = "required" if env.text("BCL_ENVIRONMENT", "demo") == "production" else "if_present"
+    rule = env.choice("BCL_MALWARE_CHECK", usual, ("required", "if_present"))
+    return Malware(
+        clamd_socket=env.path("BCL_CLAMD_SOCKET"),
+        is_required=rule == "required",
+        piece_bytes=_MEBIBYTE * env.integer("BCL_CLAMD_STREAM_MB", 24, low=1, high=4000),
+        timeout_seconds=env.integer("BCL_CLAMD_TIMEOUT_SECONDS", plain.timeout_seconds, low=1),
     )
 
 

@@ -27,6 +27,20 @@ def refuse(code: str) -> JsonResponse:
     )
 
 
+class MachineHeaders:
+    """What every answer of the machine door says, refusals too: keep nothing, guess nothing."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self._get_response(request)
+        response["Cache-Control"] = "no-store"
+        response["X-Content-Type-Options"] = "nosniff"
+        response["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+        return response
+
+
 # Uploads are streamed and bounded by their own door (tus): a piece may be as large as the file.
 _STREAMED = "/wire/uploads/"
 

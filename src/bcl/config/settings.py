@@ -35,21 +35,23 @@ INSTALLED_APPS = [
     "bcl.console",
 ]
 
-MIDDLEWARE = [
+WIRE_MIDDLEWARE = [
+    "bcl.config.middleware.MachineHeaders",
     "bcl.config.middleware.RequestGuard",
     "bcl.config.middleware.ClientCertificate",
     "bcl.config.zones.ZoneGate",
 ]
-if _IS_CONSOLE:
-    MIDDLEWARE[1:] = [
-        "bcl.console.middleware.SecurityHeaders",
-        "bcl.config.middleware.ClientCertificate",
-        "bcl.config.zones.ZoneGate",
-        "bcl.console.middleware.RegisteredTerminal",
-        "whitenoise.middleware.WhiteNoiseMiddleware",
-        "bcl.console.middleware.StaffSession",
-        "django.middleware.csrf.CsrfViewMiddleware",
-    ]
+CONSOLE_MIDDLEWARE = [
+    "bcl.console.middleware.SecurityHeaders",
+    "bcl.config.middleware.RequestGuard",
+    "bcl.config.middleware.ClientCertificate",
+    "bcl.config.zones.ZoneGate",
+    "bcl.console.middleware.RegisteredTerminal",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "bcl.console.middleware.StaffSession",
+    "django.middleware.csrf.CsrfViewMiddleware",
+]
+MIDDLEWARE = CONSOLE_MIDDLEWARE if _IS_CONSOLE else WIRE_MIDDLEWARE
 
 # Staff pages: our own static files only, found in the apps at start.
 STATIC_URL = "/static/"

@@ -52,7 +52,7 @@ class SecurityHeaders:
         response = self._get_response(request)
         for name, value in _HEADERS.items():
             response[name] = value
-        if not request.path.startswith("/static/"):
+        if response.status_code != 200 or not request.path.startswith("/static/"):
             response["Cache-Control"] = "no-store"
         return response
 

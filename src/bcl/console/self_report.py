@@ -16,7 +16,7 @@ from pathlib import Path
 from django.db import connection
 
 from bcl.accounts import api as accounts
-from bcl.foundation import keys, role_self_test, tenancy
+from bcl.foundation import keys, malware, role_self_test, tenancy
 from bcl.foundation.models import TownKey
 from bcl.linkage import api as linkage
 from bcl.municipalities import api as municipalities
@@ -29,6 +29,7 @@ _SHORTEST_PASSWORD = 12
 _AUDIT_TABLES = ("foundation_auditentry", "foundation_agencyauditentry")
 # Deleted at night: what became due since is no fault yet.
 _NIGHTS = timedelta(days=2)
+_MONTH = timedelta(days=31)
 
 
 @dataclass(frozen=True)
@@ -167,9 +168,25 @@ def _gateway(code: str, at: datetime) -> Seen:
     return count > 0 and not freshness.alarms, f"登録 {count} 台。{last}。警報 {alarms}。"
 
 
+def _malware(code: str, at: datetime) -> Seen:
+    engine = malware.look_at_engine()
+    unchecked = linkage.count_unchecked(code, since=at - _MONTH)
+    if not engine.is_set_up:
+        words = "検査ソフトが設定されていません。"
+    elif not engine.answers:
+        words = "検査ソフトが応答しません。"
+    else:
+        made = engine.definitions_at
+        of_when = f"{made:%Y-%m-%d}" if made is not None else "不明"
+        words = f"{engine.version}、定義の日付 {of_when}。"
+    words += f"31日以内に届いた未検査の連携データ {unchecked} 件。"
+    return engine.is_current(at) and unchecked == 0, words
+
+
 _OF_TOWNS: dict[str, Callable[[str, datetime], Seen]] = {
     "KEYS": _keys,
     "TAKE_OUT": _take_out,
     "RETENTION": _retention,
     "GATEWAY": _gateway,
+    "MALWARE": _malware,
 }

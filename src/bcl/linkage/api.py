@@ -43,6 +43,7 @@ __all__ = [
     "approve_hold_release",
     "ask_hold_release",
     "ask_release",
+    "count_unchecked",
     "end_resend",
     "get_freshness",
     "get_interface_use",
@@ -82,6 +83,12 @@ def get_freshness(municipality_code: str, *, at: datetime) -> Freshness:
     """How fresh a municipality's data is, against its own rhythm (R-035)."""
     with tenancy.scope(municipality_code):
         return read_freshness(municipality_code, at=at)
+
+
+def count_unchecked(municipality_code: str, *, since: datetime) -> int:
+    """Transmissions received since then that no malware engine had looked at (R-165)."""
+    with tenancy.scope(municipality_code):
+        return queries.count_unchecked(since=since)
 
 
 def list_resend_requests(municipality_code: str) -> list[ResendRequest]:

@@ -63,6 +63,15 @@ class Upload(models.Model):
         return f"upload {self.id} {self.offset}/{self.length} {self.state}"
 
 
+class MalwareCheck(models.TextChoices):
+    """Whether the files of a transmission were looked at by the malware engine (R-165)."""
+
+    NOT_YET = "", "まだ"
+    CLEAN = "CLEAN", "検査済み（検出なし）"
+    FOUND = "FOUND", "検出"
+    UNCHECKED = "UNCHECKED", "未検査（検査ソフトなし）"
+
+
 class Transmission(models.Model):
     """One transmission (連携の送付一回) from the moment its last byte is on disk.
 
@@ -93,6 +102,9 @@ class Transmission(models.Model):
     counts = models.JSONField(default=list)
     findings_total = models.BigIntegerField(default=0)
     faults = models.IntegerField(default=0)
+    malware_check = models.CharField(
+        max_length=12, choices=MalwareCheck.choices, blank=True, default=MalwareCheck.NOT_YET
+    )
     received_at = models.DateTimeField()
     opened_at = models.DateTimeField(null=True)
     landed_at = models.DateTimeField(null=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from django.db.models import Count, Min, Q
 
-from bcl.linkage.models import Lane, Transmission, TransmissionFinding
+from bcl.linkage.models import Lane, MalwareCheck, Transmission, TransmissionFinding
 from bcl.linkage.rules import (
     FileCounts,
     IntakeFacts,
@@ -33,6 +33,13 @@ def find_transmission(bundle_id: str, *, sha256: str | None = None) -> Transmiss
 def get_transmission(transmission_id: uuid.UUID | str) -> Transmission:
     """A transmission that must exist in this scope (DoesNotExist otherwise)."""
     return Transmission.objects.get(id=transmission_id)
+
+
+def count_unchecked(*, since: datetime) -> int:
+    """Transmissions used since then that no malware engine had looked at."""
+    return Transmission.objects.filter(
+        malware_check=MalwareCheck.UNCHECKED, received_at__gte=since
+    ).count()
 
 
 def list_findings(transmission: Transmission) -> list[TransmissionFinding]:

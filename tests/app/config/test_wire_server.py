@@ -19,6 +19,18 @@ from bcl_sim.pki import make_world_pki
 
 pytestmark = pytest.mark.requirement("R-016")
 
+# Ways to say one comes from elsewhere; the listener alone decides.
+CLAIMS = [
+    {"X-Forwarded-For": "10.0.0.1"},
+    {"X-Forwarded-For": "127.0.0.1, 10.0.0.1", "X-Forwarded-Proto": "http"},
+    {"X-Real-IP": "127.0.0.1"},
+    {"Forwarded": "for=127.0.0.1;host=operations"},
+    {"X-BCL-Zone": "OPERATIONS"},
+    {"BCL_ZONE": "OPERATIONS", "SCRIPT_NAME": "/metrics"},
+    {"X-Original-URL": "/health", "X-Rewrite-URL": "/health"},
+    {"Host": "operations.bcl.example"},
+]
+
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory):
@@ -89,8 +101,13 @@ def test_server__with_a_client_certificate__answers_health_and_numbers(server, p
         answer = client.get(f"https://localhost:{port}/health")
         assert answer.status_code == 200, log.read_text()
         assert answer.json()["status"] == "ok"
-        closed = client.get(f"https://localhost:{port}/metrics")
-        assert closed.json()["code"] == "NETWORK_ZONE_CLOSED", "numbers are for operations only"
+        for claim in ({}, *CLAIMS):
+            closed = client.get(f"https://localhost:{port}/metrics", headers=claim)
+            assert closed.json()["code"] == "NETWORK_ZONE_CLOSED", "numbers are for operations only"
+        for answered in (answer, closed):
+            assert answered.headers["X-Content-Type-Options"] == "nosniff"
+            assert answered.headers["Cache-Control"] == "no-store"
+            assert "frame-ancestors 'none'" in answered.headers["Content-Security-Policy"]
         unknown = client.get(f"https://localhost:{port}/people/123456789012?name=山田")
         assert (unknown.status_code, unknown.json()["code"]) == (404, "WIRE_UNKNOWN_PLACE")
         assert unknown.json()["who"] and unknown.json()["how"]

@@ -85,17 +85,52 @@ def test_console__first_visit__from_code_to_home(office) -> None:
         assert client.get("/").headers["Location"] == "/sign-in"
 
 
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
 def test_console__every_answer__carries_the_headers(office) -> None:
-    with office.browser(TOWN) as client:
-        for path in ("/sign-in", "/nowhere", "/static/look/look.css", "/"):
-            answer = client.get(path)
+    admin = office.administrator(TOWN)
+    with office.signed_in(admin) as client:
+        answers = [client.get(path) for path in ("/", "/nowhere", "/sign-in", "/interface/1.0.zip")]
+        answers += [client.get("/static/look/look.css"), client.get("/static/nothing")]
+        answers += [client.put("/accounts"), client.post("/accounts/new", data={"name_ja": "x"})]
+        answers += [client.request("TRACE", "/"), client.request("FANTASY", "/")]
+        answers += [client.get("/linkage/holds", headers={"Range": "bytes=0-1"})]
+        answers += [client.post("/sign-in", content=iter([b"x"])), client.get("/%00%ff")]
+        for answer in answers:
             policy = answer.headers["Content-Security-Policy"]
-            assert "default-src 'none'" in policy and "unsafe" not in policy
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+            assert "unsafe" not in policy
             assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
-        assert client.get("/sign-in").headers["Cache-Control"] == "no-store"
-        page = client.get("/sign-in").text
-        assert not re.search(r"<script|\sstyle=|\son[a-z]+=|https?://", page)
+            assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+            if not answer.request.url.path.startswith("/static/look"):
+                assert answer.headers["Cache-Control"] == "no-store", answer.request.url
+        page = client.get("/").text
+        assert not re.search(r"<script[^>]*>[^<]|\sstyle=|\son[a-z]+=|https?://", page)
+
+
+def test_console__cookies__stay_with_this_host_and_away_from_scripts(office) -> None:
+    admin = office.administrator(TOWN)
+    with office.browser(TOWN) as client:
+        answers = [
+            client.get("/sign-in"),
+            office.post(client, "/sign-in", login_name="admin-1", password=admin.password),
+            office.post(client, "/sign-in/code", code=admin.code()),
+            office.post(client, "/sign-out"),
+        ]
+        cookies = [text for one in answers for text in one.headers.get_list("Set-Cookie")]
+        assert len(cookies) >= 4
+        assert "storage" in answers[-1].headers["Clear-Site-Data"]
+        for cookie in cookies:
+            assert cookie.startswith("__Host-")
+            for part in ("Secure", "HttpOnly", "SameSite=Strict", "Path=/"):
+                assert part in cookie, cookie
+            assert "Domain" not in cookie
 
 
 def test_console__a_form_from_elsewhere__is_refused(office) -> None:

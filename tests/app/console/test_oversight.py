@@ -36,7 +36,7 @@ def test_security__each_item__turns_when_the_system_does(office) -> None:
     office.add(TOWN, "auditor-1", accounts.Role.TOWN_AUDITOR)
     before = results()
     held = [code for code, holds in before.items() if holds]
-    assert set(held) == set(before) - {"GATEWAY"}, before
+    assert set(held) == set(before) - {"GATEWAY", "MALWARE"}, before
     long_ago = clock.now() - timedelta(days=400)
     with tenancy.scope(TOWN):
         StaffAccount.objects.filter(login_name="auditor-1").update(
@@ -63,7 +63,7 @@ def test_security__for_the_agency__leaves_out_what_only_towns_have(office) -> No
     office.administrator(accounts.AGENCY_CODE)
     found = results(accounts.AGENCY_CODE)
     assert {code for code, holds in found.items() if holds is None} == {
-        "KEYS", "TAKE_OUT", "RETENTION", "GATEWAY",
+        "KEYS", "TAKE_OUT", "RETENTION", "GATEWAY", "MALWARE",
     }  # fmt: skip
 
 

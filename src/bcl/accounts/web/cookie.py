@@ -20,8 +20,9 @@ def keep_token(response: HttpResponse, token: str) -> HttpResponse:
 
 
 def drop_session(response: HttpResponse) -> HttpResponse:
-    """Let the browser forget the secret."""
+    """Let the browser forget the secret, and whatever else it might keep of us."""
     response.delete_cookie(COOKIE, path="/", samesite="Strict")
     # delete_cookie leaves Secure out for names it doesn't know; the prefix needs it.
-    response.cookies[COOKIE]["secure"] = True
+    response.cookies[COOKIE].update({"secure": True, "httponly": True})
+    response["Clear-Site-Data"] = '"cache", "storage"'
     return response

@@ -10,13 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from bcl.foundation import tenancy
+from bcl.foundation import malware, tenancy
 from bcl.linkage import settings as intake_settings
+from bcl.linkage.actions.malware_check import (
+    check_for_malware,
+    note_engine,
+    wait_for_engine,
+)
 from bcl.linkage.actions.move import move_transmission
 from bcl.linkage.actions.obstacle import SYSTEM, publish_obstacle
 from bcl.linkage.actions.resend import fulfil_requests
 from bcl.linkage.adapters.receive_area import Place
-from bcl.linkage.models import Lane, Transmission
+from bcl.linkage.models import Lane, MalwareCheck, Transmission
 from bcl.linkage.queries import get_transmission, read_lane_facts
 from bcl.linkage.rules import (
     Place as PlaceInLane,
@@ -70,18 +75,24 @@ def open_transmission(
     """Verify a received transmission and place it in its lane.
 
     Gives OPENED when it may be applied now, HELD when a predecessor is missing, REJECTED when it
-    is not to be had; any other state is left as it stands (the job ran already).
+    is not to be had, RECEIVED when it has to wait for the malware engine; any other state is left
+    as it stands (the job ran already).
     """
     with tenancy.scope(municipality_code):
         transmission = get_transmission(transmission_id)
     if transmission.state != TransmissionState.RECEIVED:
         return TransmissionState(transmission.state)
-    with opened_package(transmission) as package:
-        found = package if isinstance(package, Refusal) else _check(transmission, package)
+    try:
+        with opened_package(transmission) as package:
+            found, checked = _look_into(transmission, package)
+    except malware.EngineAway:
+        return wait_for_engine(transmission, at=at)
     with tenancy.scope(municipality_code):
         transmission = lock_transmission(transmission_id)
         if transmission.state != TransmissionState.RECEIVED:
             return TransmissionState(transmission.state)
+        transmission.malware_check = checked
+        note_engine(transmission, at=at)
         if isinstance(found, Refusal):
             move_transmission(
                 transmission, TransmissionState.REJECTED, by=SYSTEM, at=at, refusal=found
@@ -92,6 +103,16 @@ def open_transmission(
                 fulfil_requests(transmission, at=at)
         publish_obstacle(municipality_code, at=at)
     return TransmissionState(transmission.state)
+
+
+def _look_into(
+    transmission: Transmission, package: OpenPackage | Refusal
+) -> tuple[TransmissionManifest | Refusal, MalwareCheck]:
+    found = package if isinstance(package, Refusal) else _check(transmission, package)
+    if isinstance(package, Refusal) or isinstance(found, Refusal):
+        return found, MalwareCheck.NOT_YET
+    checked = check_for_malware(package)
+    return (checked, MalwareCheck.FOUND) if isinstance(checked, Refusal) else (found, checked)
 
 
 def _check(transmission: Transmission, package: OpenPackage) -> TransmissionManifest | Refusal:
