@@ -189,11 +189,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
             host=env.text("BCL_HEALTH_HOST", "127.0.0.1"),
             port=env.integer("BCL_HEALTH_PORT", 0, low=0, high=65535),
         ),
-        worker=Worker(
-            concurrency=env.integer("BCL_WORKER_CONCURRENCY", 2, low=1, high=64),
-            stalled_seconds=env.integer("BCL_WORKER_STALLED_SECONDS", 15, low=3),
-            shutdown_seconds=env.integer("BCL_WORKER_SHUTDOWN_SECONDS", 30, low=1),
-        ),
+        worker=_worker(env),
         issuance=IssuanceFiles(
             font_file=env.path("BCL_FONT_IPAMJ"),
             jpki_ocsp_url=env.text("BCL_JPKI_OCSP_URL", ""),
@@ -262,6 +258,14 @@ def _key_token(env: _Reader) -> Token | None:
         label=env.text("BCL_PKCS11_TOKEN", "bcl"),
         key_label=env.text("BCL_PKCS11_KEY_LABEL", "bcl-kek"),
         pin_file=env.path("BCL_PKCS11_PIN_FILE") or _systemd_credential(env, "bcl-pkcs11-pin"),
+    )
+
+
+def _worker(env: _Reader) -> Worker:
+    return Worker(
+        concurrency=env.integer("BCL_WORKER_CONCURRENCY", 2, low=1, high=64),
+        stalled_seconds=env.integer("BCL_WORKER_STALLED_SECONDS", 15, low=3),
+        shutdown_seconds=env.integer("BCL_WORKER_SHUTDOWN_SECONDS", 30, low=1),
     )
 
 
