@@ -60,8 +60,10 @@ def console() -> None:
 def worker() -> None:
     """裏方の仕事（受けた束の反映、配信、書き出し）を動かします。"""
     start_django("worker")
+    from bcl.config import egress, env
     from bcl.foundation import worker as working
 
+    egress.enforce(env.read())
     working.run()
 
 

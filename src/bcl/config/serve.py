@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from gunicorn.app.base import BaseApplication
 
-from bcl.config import env
+from bcl.config import egress, env
 
 Door = Literal["wire", "console"]
 
@@ -92,10 +92,12 @@ def run(door: Door = "wire") -> None:
     """
     env.assume(BCL_ROLE=door)
     try:
-        options = gunicorn_options(env.read(), door)
+        settings = env.read()
+        options = gunicorn_options(settings, door)
     except env.SettingsError as wrong:
         sys.stderr.write(f"{wrong}\n")
         raise SystemExit(2) from None
+    egress.enforce(settings)
     server = DoorServer(_load_application(), options)
     server.run()
 
