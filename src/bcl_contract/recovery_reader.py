@@ -302,15 +302,19 @@ def compare_description(path: str) -> int:
     beside = os.path.join(os.path.dirname(os.path.abspath(path)), "recovery.json")
     if not os.path.isfile(beside):
         return 0
-    with open(beside, encoding="utf-8") as lines:
-        description = json.load(lines)
-    if description["package"] != os.path.basename(path):
+    try:
+        with open(beside, encoding="utf-8") as lines:
+            description = dict(json.load(lines))
+    except (TypeError, ValueError):
+        print("  不一致 recovery.json: 読めません（壊れています）")
+        return 1
+    if description.get("package") != os.path.basename(path):
         return 0
     digest = hashlib.sha256()
     with open(path, "rb") as source:
         while block := source.read(BLOCK):
             digest.update(block)
-    fine = digest.hexdigest() == description["package_sha256"]
+    fine = digest.hexdigest() == description.get("package_sha256")
     print(f"  {'一致' if fine else '不一致'} recovery.json に書かれたパッケージの検査値")
     return int(not fine)
 

@@ -179,7 +179,7 @@ def test_build__that_dies_in_the_middle__leaves_nothing_and_is_built_again(
 
     real = store.write_recovery_zip
 
-    def die(target, municipality_code, load_number):
+    def die(target, municipality_code, load_number, *, sign):
         target.write(b"\x00" * bytes_before)
         raise Killed
 

@@ -131,4 +131,6 @@ def test_package__of_an_older_bcl__has_no_signature_and_still_opens(landed, town
         store.write_recovery_zip(target, town, 2)
     release_area.add_companions(tmp_path, b"{}")
     code, said = read(tmp_path, "--check")
-    assert code == 0 and "署名なし" in said
+    assert code == 0 and "署名なし" in said, said
+    (tmp_path / "recovery.json").write_bytes(b'{"package": ')
+    assert read(tmp_path, "--check")[0] == 3  # damaged, and said so

@@ -348,7 +348,7 @@ def test_bcl_interface_spec__layouts__stand_in_both_forms(sample, tmp_path):
         layout = sample.interface.files[file["file_id"]]
         assert [c["title_ja"] for c in file["columns"]] == [c.title_ja for c in layout.columns]
         assert [f["name"] for f in file["schema"]["fields"]] == [c.title_ja for c in layout.columns]
-        assert all(f">{c.name}<" in page for c in layout.columns)
+        assert all(f">{c.name}<" in page.replace("<wbr>", "") for c in layout.columns)
     assert "http" not in page.replace("http-equiv", "")
     assert run("spec", "--out", str(tmp_path), "--version", "9.9").exit_code == 2
 
