@@ -297,28 +297,6 @@ def open_package(path: str, key_path: str | None) -> Iterator[zipfile.ZipFile]:
             yield package
 
 
-def compare_description(path: str) -> int:
-    """Compare the package with `recovery.json` beside it, if it is there; 1 if they differ."""
-    beside = os.path.join(os.path.dirname(os.path.abspath(path)), "recovery.json")
-    if not os.path.isfile(beside):
-        return 0
-    try:
-        with open(beside, encoding="utf-8") as lines:
-            description = dict(json.load(lines))
-    except (TypeError, ValueError):
-        print("  不一致 recovery.json: 読めません（壊れています）")
-        return 1
-    if description.get("package") != os.path.basename(path):
-        return 0
-    digest = hashlib.sha256()
-    with open(path, "rb") as source:
-        while block := source.read(BLOCK):
-            digest.update(block)
-    fine = digest.hexdigest() == description.get("package_sha256")
-    print(f"  {'一致' if fine else '不一致'} recovery.json に書かれたパッケージの検査値")
-    return int(not fine)
-
-
 def read_manifest(package: zipfile.ZipFile) -> dict[str, Any]:
     """`datapackage.json` of the package."""
     try:
@@ -437,13 +415,22 @@ def load_beside(name: str) -> Any:
     return None
 
 
+def load_page() -> Any:
+    """The module of the pages (page.py)."""
+    page = load_beside("page.py")
+    if page is None:
+        raise Unreadable("page.py がありません。reader.py と同じ場所に置いてください。")
+    return page
+
+
 def check_signer(package: zipfile.ZipFile, path: str, signer: str | None) -> int:
-    """Check who signed the package's list (signature.py); the number of differences."""
+    """Check the signer and `recovery.json` (signature.py); the number of differences."""
     module = load_beside("signature.py")
     if module is None:
         print("  署名は確かめていません（signature.py を reader.py と同じ場所に置いてください）")
         return int(signer is not None)
-    return int(module.check_signature(package, path, signer, OpenSsl().crypto))
+    wrong = module.check_signature(package, path, signer, OpenSsl().crypto)
+    return int(wrong + module.compare_description(path))
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -480,17 +467,12 @@ def main(arguments: list[str] | None = None) -> int:
             wrong = 0
             if chosen.check or chosen.signer:
                 wrong = check_signer(package, chosen.package, chosen.signer)
-                wrong += check(package, files) + compare_description(chosen.package)
-                print(
-                    "照合の結果: " + ("すべて一致しました" if not wrong else f"{wrong}件の不一致")
-                )
+                wrong += check(package, files)
+                print(f"照合の結果: {f'{wrong}件の不一致' if wrong else 'すべて一致しました'}")
             if chosen.households is not None:
                 list_residents(package, files, chosen.households)
             if chosen.page and not wrong:
-                page = load_beside("page.py")
-                if page is None:
-                    raise Unreadable("page.py がありません。reader.py と同じ場所に置いてください。")
-                page.serve(package, files, manifest["bcl"])
+                load_page().serve(package, files, manifest["bcl"])
     except Unreadable as reason:
         print(f"開けません: {reason}", file=sys.stderr)
         return 1

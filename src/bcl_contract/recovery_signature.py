@@ -18,6 +18,7 @@ import os
 import zipfile
 from typing import Any
 
+BLOCK = 1 << 20
 LIST, SIGNATURE = "datapackage.json", "datapackage.json.sig"
 _ED25519 = 1087  # NID_ED25519
 
@@ -82,6 +83,28 @@ def check_signature(package: zipfile.ZipFile, path: str, signer: str | None, cry
     if signer is None:
         print("  この指紋を、機構が公表している指紋と見比べてください（--signer で照合できます）")
     return 0
+
+
+def compare_description(path: str) -> int:
+    """Compare the package with `recovery.json` beside it, if it is there; 1 if they differ."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(path)), "recovery.json")
+    if not os.path.isfile(beside):
+        return 0
+    try:
+        with open(beside, encoding="utf-8") as lines:
+            description = dict(json.load(lines))
+    except (TypeError, ValueError):
+        print("  不一致 recovery.json: 読めません（壊れています）")
+        return 1
+    if description.get("package") != os.path.basename(path):
+        return 0
+    digest = hashlib.sha256()
+    with open(path, "rb") as source:
+        for block in iter(lambda: source.read(BLOCK), b""):
+            digest.update(block)
+    fine = digest.hexdigest() == description.get("package_sha256")
+    print(f"  {'一致' if fine else '不一致'} recovery.json に書かれたパッケージの検査値")
+    return int(not fine)
 
 
 def _key_beside(path: str) -> bytes | None:

@@ -197,18 +197,22 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
             signing_key_file=env.path("BCL_ISSUANCE_SIGNING_KEY_FILE"),
         ),
     )
-    if settings.environment == "production" and settings.clock_offset_seconds:
+    if settings.environment == "production":
+        _require_production(settings)
+    return settings
+
+
+def _require_production(settings: Settings) -> None:
+    """What production must not have (another clock) and must have (a zone, verified TLS)."""
+    if settings.clock_offset_seconds:
         raise SettingsError(
             "BCL_CLOCK_OFFSET_SECONDS は試験用です。本番環境では設定しないでください。"
         )
-    if settings.environment == "production" and settings.zone == "ALL":
-        if settings.process_role in ("wire", "console"):
-            raise SettingsError(
-                "本番環境の入口は BCL_ZONE（LGWAN、IP_VPN など）を必ず設定してください。"
-            )
-    if settings.environment == "production":
-        _require_verified_tls(settings.external_urls)
-    return settings
+    if settings.zone == "ALL" and settings.process_role in ("wire", "console"):
+        raise SettingsError(
+            "本番環境の入口は BCL_ZONE（LGWAN、IP_VPN など）を必ず設定してください。"
+        )
+    _require_verified_tls(settings.external_urls)
 
 
 def _require_verified_tls(urls: Mapping[str, str]) -> None:
