@@ -116,7 +116,7 @@ def status(*, as_json: bool) -> None:
             source,
             sites=(chosen.database_site, chosen.site),
             reports=settings.state_dir / "drills",
-            now=clock.now(),
+            now=clock.now() - timedelta(seconds=settings.clock_offset_seconds),
         )
     except OSError:
         raise Refused(Refusal("BACKUP_NONE")) from None
@@ -129,7 +129,7 @@ def status(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_as_json(facts, alarms), ensure_ascii=False))
     else:
-        _show(facts, alarms)
+        _show(facts, alarms, offset=timedelta(seconds=settings.clock_offset_seconds))
     sys.exit(REFUSED if alarms else 0)
 
 
@@ -145,13 +145,14 @@ def _as_json(facts: Any, alarms: list[Refusal]) -> dict[str, Any]:
     }
 
 
-def _show(facts: Any, alarms: list[Refusal]) -> None:
+def _show(facts: Any, alarms: list[Refusal], *, offset: timedelta) -> None:
     from bcl_contract import clock
 
     if facts.newest is not None:
-        taken = facts.newest.finished_at.astimezone(clock.JST).strftime("%Y-%m-%d %H:%M")
+        taken = (facts.newest.finished_at + offset).astimezone(clock.JST)
         click.echo(
-            f"バックアップ {facts.bases} 個　最新 {taken}　{facts.newest.bytes:,} バイト"
+            f"バックアップ {facts.bases} 個　最新 {taken:%Y-%m-%d %H:%M}"
+            f"　{facts.newest.bytes:,} バイト"
         )
     if facts.slot is not None:
         state = "受信中" if facts.slot.active else "止まっている"
@@ -201,9 +202,19 @@ def restore(state_dir: Path, moment: str | None) -> None:
     except BackupFault as fault:
         click.echo(str(fault), err=True)
         raise Refused(Refusal("DRILL_RESTORE_FAILED")) from None
-    if done.last_commit_at is not None:
-        last = done.last_commit_at.astimezone(clock.JST).isoformat(timespec="seconds")
-        click.echo(f"復元しました。最後の記録 {last}")
+    for backup_id in done.broken:
+        click.echo(
+            f"バックアップ {backup_id} は壊れていたため、一つ前のものを使いました。", err=True
+        )
+    last_commit = done.restored.last_commit_at
+    if last_commit is not None:
+        last = (last_commit + offset).astimezone(clock.JST).strftime("%Y-%m-%d %H:%M:%S")
+        click.echo(f"バックアップ {done.backup_id} から復元しました。最後の記録 {last}")
+    if done.warning is not None:
+        click.echo(
+            f"警報 {done.warning.code}: {done.warning.text.text_ja}\n"
+            "  最後の記録より後のデータは、この中にありません。", err=True,
+        )
     click.echo(f"次に、鍵を戻し、BCL_STATE_DIR={target} で bcl serve database を動かしてください。")
     click.echo("中を確かめてから bcl backup promote で使用を認めます。それまでは何も動きません。")
 

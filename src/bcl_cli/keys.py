@@ -144,6 +144,11 @@ def _show_town(code: str) -> None:
         click.echo("  鍵は消去済みです。" if town_keys.is_erased(code) else "  鍵がありません。")
         return
     click.echo(f"  団体鍵 第{town_row.version}版　保管先 {town_row.provider_key_id}")
+    try:
+        town_keys.data_key(code, town_keys.KeyPurpose.PAGES)
+        click.echo("  この鍵で、団体のデータを開けます。")
+    except town_keys.KeyFault as fault:
+        click.echo(f"  この鍵では、団体のデータを開けません　{fault}")
     versions: dict[str, list[str]] = {}
     for row in data_rows:
         versions.setdefault(row.purpose, []).append(str(row.version))

@@ -23,7 +23,8 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from bcl.backup import fingerprint
-from bcl.backup.place import Base, Place, segment_number, segment_of
+from bcl.backup.place import Base, Place
+from bcl.backup.restore import tear_in_log
 from bcl.backup.take import verify_base
 from bcl.backup.throw_away import Restored, ThrowAwayCluster
 from bcl.backup.tools import BackupFault, Tools, own_user
@@ -54,6 +55,7 @@ class DrillReport:
     records: int = 0
     loads: dict[str, int] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
+    erased_since: list[str] = field(default_factory=list)
     fenced: bool | None = None
     without_network: bool | None = None
     findings: list[dict[str, Any]] = field(default_factory=list)
@@ -97,6 +99,8 @@ def run(
     """
     now = clock.now()
     report = DrillReport(now.strftime("%Y%m%dT%H%M%S"), now, until)
+    for backup_id in place.spoilt_records():
+        report.found("DRILL_BACKUP_BROKEN", backup=backup_id)
     base = place.newest(before=until)
     if base is None:
         report.found("BACKUP_NONE")
@@ -161,11 +165,9 @@ def _judge_loss(
     report: DrillReport, place: Place, base: Base, restored: Restored, marker: Marker
 ) -> None:
     """How much was not there yet; and whether the log was readable to its end."""
-    reached = segment_of(restored.last_position) if restored.last_position else None
-    held = [segment_number(path.name) for path in place.segments(since=base.start_segment)]
-    newest = max((number for number in held if number is not None), default=None)
-    if newest is not None and (reached is None or reached < newest - 1):
-        report.found("DRILL_WAL_BROKEN", segment=reached or 0)
+    torn = tear_in_log(place, base, restored)
+    if torn is not None:
+        report.found(torn.code, **torn.detail)
     if restored.last_position and _position(restored.last_position) >= _position(marker.position):
         report.rpo_s = 0.0
     else:
@@ -220,9 +222,12 @@ def _compare(report: DrillReport, answer: Mapping[str, Any]) -> None:
     for code, town in towns.items():
         report.records += int(town["records"])
         report.loads[code], report.digests[code] = int(town["load_number"]), town["digest"]
+        if code in own and own[code].state == fingerprint.ERASED:
+            report.erased_since.append(code)  # it must not open any more: nothing to compare
+            continue
         if town["state"] == fingerprint.BROKEN:
             report.found("DRILL_PAGE_BROKEN", municipality_code=code)
-        elif town["state"] != fingerprint.WHOLE or own[code].state == fingerprint.ERASED:
+        elif town["state"] != fingerprint.WHOLE:
             continue
         elif town["digest"] == own[code].digest:
             _compare_papers(report, code, town["papers"], own[code].papers or {})

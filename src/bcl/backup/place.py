@@ -11,12 +11,17 @@ Needs neither Django nor a database.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+from bcl_contract.receipts import canonical_json
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 _PER_LOG = 0x100000000 // SEGMENT_BYTES
@@ -40,10 +45,29 @@ class Base:
 
     def as_json(self) -> dict[str, str | int]:
         """Its form in `<id>.json`."""
-        return asdict(self) | {
+        facts = asdict(self) | {
             "started_at": self.started_at.isoformat(),
             "finished_at": self.finished_at.isoformat(),
         }
+        return facts | {"sha256": _digest(facts)}
+
+    @classmethod
+    def from_json(cls, text: str) -> Base:
+        """A base backup by its record. Raises ValueError when one bit of it is not as written."""
+        try:
+            facts = json.loads(text)
+            if facts.pop("sha256") != _digest(facts):
+                raise ValueError("the record was altered")
+            moments = {
+                name: datetime.fromisoformat(facts[name]) for name in ("started_at", "finished_at")
+            }
+            return cls(**facts | moments)
+        except (KeyError, TypeError, AttributeError) as fault:
+            raise ValueError("no record of a backup") from fault
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(facts)).hexdigest()
 
 
 def segment_number(name: str) -> int | None:
@@ -79,21 +103,22 @@ class Place:
 
     def bases(self) -> list[Base]:
         """Whole base backups, oldest first. Raises OSError when the place can't be read."""
-        found = []
+        found = [base for _, base in self._records() if base is not None]
+        return sorted(found, key=lambda base: base.finished_at)
+
+    def spoilt_records(self) -> list[str]:
+        """Ids of base backups whose record can't be believed; `bases` leaves them out."""
+        return [backup_id for backup_id, base in self._records() if base is None]
+
+    def _records(self) -> Iterator[tuple[str, Base | None]]:
         for path in sorted(self.base_dir.glob("*.json")):
             if not _BASE.match(path.stem) or not (self.base_dir / path.stem).is_dir():
                 continue
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            found.append(
-                Base(
-                    **facts
-                    | {
-                        name: datetime.fromisoformat(facts[name])
-                        for name in ("started_at", "finished_at")
-                    }
-                )
-            )
-        return sorted(found, key=lambda base: base.finished_at)
+            try:
+                base = Base.from_json(path.read_text(encoding="utf-8"))
+            except ValueError:  # a spoilt encoding is one as well
+                base = None
+            yield path.stem, base if base and base.backup_id == path.stem else None
 
     def newest(self, *, before: datetime | None = None) -> Base | None:
         """The newest base backup (finished by `before`)."""

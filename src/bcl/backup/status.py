@@ -45,6 +45,7 @@ class Facts:
     database_site: str
     backup_site: str
     last_drill: dict[str, Any] | None
+    spoilt_records: int = 0
 
 
 def gather(
@@ -70,6 +71,7 @@ def gather(
         database_site=sites[0],
         backup_site=sites[1],
         last_drill=last_report(reports),
+        spoilt_records=len(place.spoilt_records()),
     )
 
 
@@ -100,6 +102,8 @@ def judge(facts: Facts, limits: Limits) -> list[Refusal]:
     elif facts.at - facts.newest.finished_at > limits.age:
         hours = int((facts.at - facts.newest.finished_at).total_seconds() // 3600)
         alarms.append(Refusal("BACKUP_TOO_OLD", {"hours": hours}))
+    if facts.spoilt_records:
+        alarms.append(Refusal("DRILL_BACKUP_BROKEN", {"count": facts.spoilt_records}))
     if facts.missing_segment is not None:
         alarms.append(Refusal("BACKUP_WAL_GAP", {"segment": facts.missing_segment}))
     alarms += _judge_slot(facts.slot, limits)

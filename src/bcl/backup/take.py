@@ -97,9 +97,10 @@ def prune(place: Place, *, retention_days: int, now: datetime) -> list[str]:
     bases = place.bases()
     limit = now - timedelta(days=retention_days)
     over = [base for base in bases[:-1] if base.finished_at < limit]
-    for base in over:
-        (place.base_dir / f"{base.backup_id}.json").unlink()
-        shutil.rmtree(place.path_of(base))
+    spoilt = [each for each in place.spoilt_records() if _taken_at(each) < limit]
+    for backup_id in [*(base.backup_id for base in over), *spoilt]:
+        (place.base_dir / f"{backup_id}.json").unlink()
+        shutil.rmtree(place.base_dir / backup_id)
     kept = [base for base in bases if base not in over]
     if kept:
         needed = min(segment_number(base.start_segment) or 0 for base in kept)
@@ -107,7 +108,12 @@ def prune(place: Place, *, retention_days: int, now: datetime) -> list[str]:
             number = segment_number(path.name)
             if number is not None and number < needed:
                 path.unlink()
-    return [base.backup_id for base in over]
+    return [*(base.backup_id for base in over), *spoilt]
+
+
+def _taken_at(backup_id: str) -> datetime:
+    """When a base backup began, by its name: its record says nothing that could be believed."""
+    return datetime.strptime(backup_id, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def _remove_unfinished(place: Place) -> None:

@@ -115,8 +115,9 @@ class ThrowAwayCluster:
 
     def leave_running_order(self) -> None:
         """Take away what only the restore needed; the stopped data directory stays."""
-        for name in ("bcl_drill.conf", "pg_ident.conf", "server.log"):
+        for name in ("bcl_drill.conf", "server.log"):
             (self.data_dir / name).unlink(missing_ok=True)
+        self._write("pg_ident.conf", "")
         (self.folder / "server.log").unlink(missing_ok=True)
         shutil.rmtree(self._log_copy, ignore_errors=True)
         shutil.rmtree(self._socket_dir, ignore_errors=True)

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from bcl.backup import drill
 from bcl.foundation import jobs
 from bcl.foundation.postgres import EmbeddedCluster
 from bcl.foundation.roles import SUPERUSER
@@ -47,6 +49,54 @@ def command(state, second, cluster_info, state_dir):
         )  # fmt: skip
 
     return run
+
+
+@pytest.mark.requirement("R-034")
+@pytest.mark.requirement("R-042")
+def test_restore__newest_backup_broken_and_log_torn__takes_the_one_before_and_says_both(
+    set_up, sender, residents, state, command, superuser_connection
+) -> None:
+    older = set_up.take()
+    assert sender.send({"J01": residents(7, "午")}).landed
+    for _ in range(2):  # the log must go over several segments
+        superuser_connection.execute("SELECT pg_switch_wal()")
+        drill._mark()
+    time.sleep(1.0)  # backups are named by the second
+    newer = set_up.take()
+    set_up.wait_for_log()
+    path = set_up.place.path_of(newer) / "base"
+    victim = max((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = victim.read_bytes()
+    victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    done = command("backup", "restore", "--to", str(state))
+    assert done.returncode == 0, done.stderr
+    assert f"{newer.backup_id} は壊れていた" in done.stderr and "警報" not in done.stderr
+    assert older.backup_id in done.stdout
+    info = EmbeddedCluster(state / "postgres", bin_dir=set_up.tools.bin_dir).ensure_running()
+    with psycopg.connect(info.url(SUPERUSER)) as db:
+        query = "SELECT sum(live_rows) FROM resident_store_page"
+        assert db.execute(query).fetchone() == (7,)
+
+    # Somebody moves the folder away under the running server and restores in its place.
+    moved = state / "moved-away"
+    (state / "postgres").rename(moved)
+    refused = command("backup", "restore", "--to", str(state))
+    assert refused.returncode == 3 and "BACKUP_TARGET_SERVED" in refused.stderr
+    moved.rename(state / "postgres")
+    EmbeddedCluster(state / "postgres").destroy()
+
+    gone = set_up.place.segments(since=older.start_segment)[1]
+    kept = gone.read_bytes()
+    gone.unlink()
+    try:
+        done = command("backup", "restore", "--to", str(state))
+        assert done.returncode == 0 and "BACKUP_WAL_GAP" in done.stderr, done.stderr
+        assert "最後の記録より後のデータは、この中にありません" in done.stderr
+    finally:
+        gone.write_bytes(kept)
+        shutil.rmtree(set_up.place.path_of(newer))
+        (set_up.place.base_dir / f"{newer.backup_id}.json").unlink()
 
 
 def waiting(state: Path) -> list[str]:

@@ -52,6 +52,7 @@ assert SLOT is not None
     [
         ({"newest": None}, "BACKUP_NONE"),
         ({"newest": base(timedelta(hours=26, seconds=1))}, "BACKUP_TOO_OLD"),
+        ({"spoilt_records": 1}, "DRILL_BACKUP_BROKEN"),
         ({"missing_segment": 7}, "BACKUP_WAL_GAP"),
         ({"slot": None}, "BACKUP_SOURCE_AWAY"),
         ({"slot": dataclasses.replace(SLOT, active=False)}, "BACKUP_WAL_STOPPED"),
@@ -117,6 +118,24 @@ def test_prune__only_old_ones_left__keeps_the_newest(place) -> None:
     taken = [put(place, base(timedelta(days=age))) for age in (90, 80)]
     prune(place, retention_days=35, now=NOW)
     assert place.bases() == [taken[1]]
+
+
+@pytest.mark.requirement("R-034")
+def test_record__with_any_bit_flipped__is_told_and_never_believed(place) -> None:
+    taken = put(place, base(timedelta(days=40)))
+    path = place.base_dir / f"{taken.backup_id}.json"
+    good = path.read_bytes()
+    for position in range(len(good) * 8):
+        bad = bytearray(good)
+        bad[position // 8] ^= 1 << position % 8
+        path.write_bytes(bytes(bad))
+        if place.bases() == [taken]:  # a blank between two words may become another blank
+            assert json.loads(bad) == json.loads(good)
+        else:
+            assert (place.bases(), place.spoilt_records()) == ([], [taken.backup_id])
+    newer = put(place, base(timedelta(days=1)))
+    assert prune(place, retention_days=35, now=NOW) == [taken.backup_id]
+    assert place.bases() == [newer] and not place.path_of(taken).exists()
 
 
 def test_segments__over_the_border_of_a_log_file__are_counted_on(place) -> None:
