@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bcl_cli.staff_acts import (
+    REFUSED,
     Refused,
     municipality_option,
     or_refuse,
@@ -19,7 +21,7 @@ from bcl_cli.staff_acts import (
 from bcl_gateway.japanese_help import JapaneseGroup
 
 if TYPE_CHECKING:
-    from bcl.linkage.api import IntakeStatus
+    from bcl.linkage.api import Freshness, IntakeStatus
 
 STATES = {
     "RECEIVED": "受信済み",
@@ -40,8 +42,9 @@ def linkage() -> None:
 @municipality_option(required=False)
 @click.option("--json", "as_json", is_flag=True, help="JSON で出す")
 def status(municipality_code: str | None, *, as_json: bool) -> None:
-    """団体ごとの滞留・保留・最終反映と、最近の連携データを表示します。"""
+    """団体ごとの滞留・最終反映・警報、最近の連携を表示します。警報があれば 3 で終わります。"""
     start()
+    from bcl.issuance import api as issuance
     from bcl.linkage import api
     from bcl.municipalities import api as municipalities
     from bcl_contract import clock
@@ -49,14 +52,53 @@ def status(municipality_code: str | None, *, as_json: bool) -> None:
     at = clock.now()
     codes = [municipality_code] if municipality_code else municipalities.list_municipality_codes()
     found = [(api.get_status(code, at=at), api.issuing_obstacle(code, at)) for code in codes]
+    rhythms = {code: api.get_freshness(code, at=at) for code in codes}
+    behind = {code: _loads_behind(issuance.find_freshness(code)) for code in codes}
     if as_json:
-        rows = [_as_json(one, obstacle) for one, obstacle in found]
+        rows = [
+            _as_json(one, obstacle)
+            | _rhythm_as_json(rhythms[one.municipality_code], behind[one.municipality_code])
+            for one, obstacle in found
+        ]
         click.echo(json.dumps(rows, ensure_ascii=False))
-        return
-    if not found:
+    elif not found:
         click.echo("団体が登録されていません。")
-    for one, obstacle in found:
-        _show(one, obstacle)
+    else:
+        for one, obstacle in found:
+            code = one.municipality_code
+            _show(one, obstacle)
+            _show_rhythm(rhythms[code], behind[code])
+            _show_recent(one)
+    sys.exit(REFUSED if any(each.alarms for each in rhythms.values()) else 0)
+
+
+def _loads_behind(freshness: Any) -> int:
+    """How many loads the certificate profile still lacks; the backup profile is the store."""
+    return max(0, freshness.store_load - freshness.projection_load)
+
+
+def _rhythm_as_json(rhythm: Freshness, behind: int) -> dict[str, Any]:
+    return {
+        "alarms": sorted(rhythm.alarms),
+        "expected_by": rhythm.expected_by and rhythm.expected_by.isoformat(),
+        "gateway_heard_at": rhythm.seen_at and rhythm.seen_at.isoformat(),
+        "certificate_loads_behind": behind,
+    }
+
+
+def _show_rhythm(rhythm: Freshness, behind: int) -> None:
+    from bcl_contract import clock
+    from bcl_contract.refusals import Refusal
+
+    if rhythm.expected_by is not None:
+        expected = rhythm.expected_by.astimezone(clock.JST).strftime("%Y-%m-%d %H:%M")
+        click.echo(f"  次の連携データの期限 {expected}（この団体のいつもの間隔と猶予から）")
+    click.echo(
+        "  証明発行への配信: " + (f"{behind}回分の遅れ" if behind else "追いついています")
+    )
+    for code in sorted(rhythm.alarms):
+        text = Refusal(code).text
+        click.echo(f"  警報 {code}: {text.text_ja}\n    対応: {text.how_ja}")
 
 
 def _as_json(status: IntakeStatus, obstacle: Any) -> dict[str, Any]:
@@ -103,6 +145,11 @@ def _show(status: IntakeStatus, obstacle: Any) -> None:
         click.echo(f"  {LANES.get(lane, lane)}の系列: 通番 {sequence} まで反映")
     if obstacle is not None:
         click.echo(f"  発行の停止理由 {obstacle.code}: {obstacle.text.text_ja}")
+
+
+def _show_recent(status: IntakeStatus) -> None:
+    from bcl_contract import clock
+
     for one in status.recent:
         sequence = "-" if one.sequence is None else str(one.sequence)
         received = one.received_at.astimezone(clock.JST).strftime("%m-%d %H:%M:%S")

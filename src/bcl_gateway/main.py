@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from bcl_contract import private_memory
 from bcl_contract.refusals import Refusal
 from bcl_gateway.api import Gateway, Round
 from bcl_gateway.collect import Collected
@@ -44,6 +45,7 @@ def gateway(context: click.Context, config_file: Path) -> None:
     通常は「run」を動かしたままにします。待ち受けの通信口は開きません。
     終了コード: 0 完了、3 お断り（理由コードつき）、2 使い方の誤り、1 故障。
     """
+    private_memory.keep_out_of_dumps()
     context.obj = config_file
 
 

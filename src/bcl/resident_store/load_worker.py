@@ -7,7 +7,6 @@ other end closes, however that process died.
 
 from __future__ import annotations
 
-import resource
 import signal
 import sys
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from multiprocessing.connection import Connection
 from bcl.resident_store.blind_keys import BlindKeys
 from bcl.resident_store.checked_rows import CheckedRows, RowChecker
 from bcl.resident_store.page_cutter import PageCutter
+from bcl_contract import private_memory
 from bcl_contract.linkage.findings import Finding, TableFault
 from bcl_contract.linkage.layouts import load_interface
 from bcl_contract.linkage.table import Block
@@ -105,7 +105,7 @@ def serve(connection: Connection) -> None:
 def main() -> None:
     """Serve the socket named by the only argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the load decides, not the keyboard
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory holds keys and clear text
+    private_memory.keep_out_of_dumps()  # its memory holds keys and clear text
     serve(Connection(int(sys.argv[1])))
 
 

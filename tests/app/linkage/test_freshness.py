@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 
 from bcl.foundation import metrics, tenancy
 from bcl.foundation.audit import Actor
 from bcl.linkage import api as linkage
 from bcl.linkage.models import GatewayContact, Transmission
 from bcl.municipalities import api as municipalities
+from bcl_cli.linkage import linkage as linkage_commands
 from bcl_contract import clock
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +59,44 @@ def test_stopped_gateway__then_silent_core_system__are_two_alarms_that_close(
     assert codes(town) == [] and found.alarms == frozenset()
     assert found.expected_by == later + timedelta(days=1, hours=2)
     assert len(municipalities.list_notices(town)) == 2
+
+
+@pytest.mark.requirement("R-035")
+def test_status_command__stopped_gateway_and_silent_core__alarm_by_different_codes(
+    gateway, packages, run_jobs, monkeypatch
+) -> None:
+    """The gateway stops: an alarm at its limit. It lives and the core is silent: another, and
+    only when the usual interval and the grace are over."""
+    monkeypatch.setenv("BCL_ROLE", os.environ.get("BCL_ROLE", "command"))
+    town, now = gateway.municipality_code, clock.now()
+    terms = linkage.get_freshness(town, at=now).terms
+    due = timedelta(seconds=terms.first_interval_seconds + terms.grace_seconds)
+    assert gateway.request("GET", "/wire/contact").status_code == 200
+    send(gateway, packages, packages.header_only("J01"))
+    run_jobs()
+    with tenancy.scope(town):
+        Transmission.objects.update(received_at=now)
+
+    def told(after: timedelta, *, heard: bool) -> tuple[int, list[str], str]:
+        if heard:
+            at = now + after - timedelta(seconds=1)
+            linkage.note_contact(town, gateway.gateway_id, at=at, asked=True)
+        with clock.use(clock.Clock(offset=now + after - clock.now())):
+            asked = CliRunner().invoke(linkage_commands, ["status", "--json"])
+            shown = CliRunner().invoke(linkage_commands, ["status", "--municipality", town])
+        (row,) = json.loads(asked.output.splitlines()[-1])
+        assert asked.exit_code == shown.exit_code
+        return shown.exit_code, row["alarms"], shown.output
+
+    limit = timedelta(seconds=terms.gateway_silent_seconds)
+    assert told(limit - timedelta(seconds=5), heard=False)[:2] == (0, [])
+    code, alarms, words = told(limit + timedelta(seconds=5), heard=False)
+    assert (code, alarms) == (3, ["LINKAGE_GATEWAY_SILENT"])
+    assert "警報 LINKAGE_GATEWAY_SILENT: 連携装置からの連絡" in words
+    assert told(due - timedelta(seconds=5), heard=True)[:2] == (0, [])
+    code, alarms, words = told(due + timedelta(seconds=5), heard=True)
+    assert (code, alarms) == (3, ["LINKAGE_CORE_SILENT"])
+    assert "警報 LINKAGE_CORE_SILENT: 連携装置は動いていますが" in words
 
 
 @pytest.mark.requirement("R-035")
