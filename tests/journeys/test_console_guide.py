@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
-from staff_visit import Visit, person, wait_for_a_fresh_code
+from staff_visit import Visit, person
 
 from bcl_cli.world.console_people import DemoPerson
 
@@ -56,7 +56,6 @@ def test_clerk__looks_at_transmissions_a_resident_and_asks_for_recovery(
     chromium, landed, pictures
 ) -> None:
     world = landed.world
-    wait_for_a_fresh_code()
     clerk = Tour(Visit(chromium, world, "999997"), person(world, "clerk-1"), pictures)
     page = clerk.visit.page
     clerk.stop("home", "/")
@@ -108,7 +107,6 @@ def test_administrator_and_auditor__see_people_terminals_and_reports(
     chromium, landed, pictures
 ) -> None:
     world = landed.world
-    wait_for_a_fresh_code()
     admin = Tour(Visit(chromium, world, "999997"), person(world, "admin-1"), pictures)
     admin.stop("accounts", "/accounts")
     admin.stop("account-new", "/accounts/new")

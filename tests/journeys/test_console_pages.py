@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from staff_visit import Visit, person, wait_for_a_fresh_code
+from staff_visit import WIDTHS, Visit, person
 
 from bcl_cli.world.console_people import DemoPerson
 
-WIDTHS = (390, 820, 1280)
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 
@@ -42,7 +41,6 @@ def test_pages__every_one_at_three_widths__fits_and_has_no_axe_findings(chromium
 @pytest.mark.requirement("R-061")
 def test_a_new_colleague__invited_enrolled_and_stopped__in_the_browser(chromium, world) -> None:
     admin = Visit(chromium, world, "999997")
-    wait_for_a_fresh_code()
     admin.sign_in(person(world, "admin-1"))
     page = admin.page
     page.goto("/accounts/new")
