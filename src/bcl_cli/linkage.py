@@ -201,3 +201,40 @@ def _decide(
         raise Refused(by)
     decide = api.release_held if act == "release_transmission" else api.reject_transmission
     or_refuse(decide(municipality_code, transmission_id, by=by, at=clock.now()))
+
+
+@linkage.command("transfer-key")
+@municipality_option()
+@click.option("--renew", is_flag=True, help="新しい受取鍵を作る（前の鍵も届く途中のもののために残ります）")
+@click.option("--json", "as_json", is_flag=True, help="JSON で出す")
+def transfer_key(municipality_code: str, *, renew: bool, as_json: bool) -> None:
+    """外部転送ソフト（NISMAIL など）を使う団体の受取鍵を示し、受渡しフォルダーを用意します。
+
+    示された内容を、団体の連携装置の設定 [transfer] と [server] に書きます。
+    """
+    start()
+    from bcl.linkage import api
+    from bcl.linkage.api import make_transfer_folders
+    from bcl_cli.register import operator
+    from bcl_contract import clock
+
+    at = clock.now()
+    folders = or_refuse(make_transfer_folders(municipality_code))
+    key = api.get_transfer_key(municipality_code, by=operator(), at=at, renew=renew)
+    shown = {
+        "recipient": key.recipient,
+        "key_id": key.key_id,
+        "receipt_key": api.get_receipt_public_key(municipality_code, at=at),
+        "incoming_dir": str(folders.incoming),
+        "outgoing_dir": str(folders.outgoing),
+    }
+    if as_json:
+        click.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    click.echo(f"団体 {municipality_code} の連携装置の設定に書くもの")
+    click.echo(f'  [transfer] recipient = "{shown["recipient"]}"')
+    click.echo(f'  [transfer] key_id = "{shown["key_id"]}"')
+    click.echo(f'  [server] receipt_key = "{shown["receipt_key"]}"')
+    click.echo("転送ソフトの設定")
+    click.echo(f"  団体から届いたファイルを置くところ: {shown['incoming_dir']}")
+    click.echo(f"  団体へ届けるファイルを取るところ: {shown['outgoing_dir']}")

@@ -24,14 +24,16 @@ from bcl_contract.refusals import Refusal
 from bcl_gateway import doctor as doctor_checks
 from bcl_gateway import restore as recovery
 from bcl_gateway import status as status_facts
+from bcl_gateway.answers import purge_spool
 from bcl_gateway.check import CheckReport, check_folder, write_report
 from bcl_gateway.collect import Collected, collect_folders, resume_taking, work_folder
 from bcl_gateway.config import GatewayConfig, load_config
 from bcl_gateway.journal import Item, Journal
+from bcl_gateway.outbound import Outbound, Progress
 from bcl_gateway.private_files import make_private_folder, sync_folder
 from bcl_gateway.ready import Ready, read_ready
 from bcl_gateway.seams import Seams
-from bcl_gateway.send import Outbound, Progress, Sent, lane_stopped, purge_spool, send_due
+from bcl_gateway.send import Sent, lane_stopped, send_due
 from bcl_gateway.sign import (
     Keys,
     drop_work_folder,

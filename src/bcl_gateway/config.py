@@ -13,7 +13,8 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,10 +23,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from bcl_contract.values import InvalidValue, MunicipalityCode
+from bcl_gateway.bandwidth import HourLimit, SendingLimits
 
 ENVIRONMENTS = ("production", "verification")
 ENVIRONMENT_TEXTS = {"production": "本番", "verification": "検証"}
+TRANSFER_METHODS = ("builtin", "external")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_AGE_RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+_SLOWEST_BYTES = 1024
 _MEBIBYTE = 1 << 20
 
 
@@ -38,15 +44,31 @@ class ServerSettings:
     """BCL's wire door and how the two ends know each other.
 
     `public_keys` are SHA-256 fingerprints (hex) of the server certificates' public keys of this
-    environment; `receipt_key` is BCL's Ed25519 key for receipts, base64.
+    environment; `receipt_key` is BCL's Ed25519 key for receipts, base64. Where an external tool
+    carries (`GatewayConfig.folders`), only the receipt key is given.
     """
 
-    url: str
-    ca_file: Path
-    certificate_file: Path
-    key_file: Path
-    public_keys: tuple[str, ...]
     receipt_key: str
+    url: str = ""
+    ca_file: Path = Path()
+    certificate_file: Path = Path()
+    key_file: Path = Path()
+    public_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FolderSettings:
+    """The folders an external transfer tool empties and fills (R-014).
+
+    `recipient` is the town's transfer key at BCL (age), `key_id` its name. What has no answer
+    after `answer_seconds` is put into the outgoing folder again.
+    """
+
+    outgoing_dir: Path
+    incoming_dir: Path
+    recipient: str
+    key_id: str
+    answer_seconds: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +100,9 @@ class GatewayConfig:
     minimum_free_bytes: int = 1024 * _MEBIBYTE
     first_sequence_main: int = 1
     first_sequence_urgent: int = 1
+    purge_minutes: float = 10.0
+    limits: SendingLimits = field(default_factory=SendingLimits)
+    folders: FolderSettings | None = None
 
     @property
     def spool_dir(self) -> Path:
@@ -109,6 +134,9 @@ def parse_config(content: Mapping[str, Any], *, base: Path) -> GatewayConfig:
     table = _Table(dict(content), "", base)
     server = table.table("server")
     tuning = table.table("tuning", optional=True)
+    sending = table.table("sending", optional=True)
+    transfer = table.table("transfer", optional=True)
+    folders = _folders(transfer)
     state_dir = table.path("state_dir")
     drop_dir = table.path("drop_dir")
     config = GatewayConfig(
@@ -121,19 +149,73 @@ def parse_config(content: Mapping[str, Any], *, base: Path) -> GatewayConfig:
         signing_key_file=table.path("signing_key_file"),
         spool_key_file=table.path("spool_key_file", default=state_dir / "spool.key"),
         interface_version=table.text("interface_version", default="1.0"),
-        server=ServerSettings(
-            url=_url(server.text("url")),
-            ca_file=server.path("ca_file"),
-            certificate_file=server.path("certificate_file"),
-            key_file=server.path("key_file"),
-            public_keys=_fingerprints(server.take("public_keys")),
-            receipt_key=_receipt_key(server.text("receipt_key")),
-        ),
+        server=_server(server, is_called=folders is None),
+        limits=_limits(sending),
+        folders=folders,
         **_tuning(tuning),
     )
-    for checked in (table, server, tuning):
+    for checked in (table, server, tuning, sending, transfer):
         checked.refuse_rest()
     return config
+
+
+def _server(table: _Table, *, is_called: bool) -> ServerSettings:
+    """How to reach BCL; without a call of ours (an external tool carries) its key is enough."""
+    receipt_key = _receipt_key(table.text("receipt_key"))
+    if not is_called:
+        return ServerSettings(receipt_key=receipt_key)
+    return ServerSettings(
+        receipt_key=receipt_key,
+        url=_url(table.text("url")),
+        ca_file=table.path("ca_file"),
+        certificate_file=table.path("certificate_file"),
+        key_file=table.path("key_file"),
+        public_keys=_fingerprints(table.take("public_keys")),
+    )
+
+
+def _folders(table: _Table) -> FolderSettings | None:
+    """The external tool's folders, or None: the built-in way of sending."""
+    if table.choice("method", TRANSFER_METHODS, default="builtin") == "builtin":
+        return None
+    recipient = table.text("recipient")
+    if not _AGE_RECIPIENT.fullmatch(recipient):
+        raise ConfigFault("設定「transfer.recipient」は age1 で始まる受取鍵にしてください。")
+    return FolderSettings(
+        outgoing_dir=table.path("outgoing_dir"),
+        incoming_dir=table.path("incoming_dir"),
+        recipient=recipient,
+        key_id=table.text("key_id"),
+        answer_seconds=60.0 * float(table.number("answer_minutes", 60, 0.001, 10080)),
+    )
+
+
+def _limits(table: _Table) -> SendingLimits:
+    """The bandwidth limits, 0 = none; `hours` are tables with begins, ends, bytes_per_second."""
+    rate = int(table.number("bytes_per_second", 0, 0, 1 << 40))
+    listed = table.take("hours", [])
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise ConfigFault("設定「sending.hours」は時間帯の一覧で書いてください。")
+    hours = []
+    for one in listed:
+        row = _Table(dict(one), "sending.hours", Path())
+        hours.append(
+            HourLimit(
+                _time_of_day(row.text("begins")),
+                _time_of_day(row.text("ends")),
+                int(row.number("bytes_per_second", 0, _SLOWEST_BYTES, 1 << 40)),
+            )
+        )
+        row.refuse_rest()
+    if 0 < rate < _SLOWEST_BYTES:
+        raise ConfigFault("設定「sending.bytes_per_second」は 1024 以上（0は制限なし）です。")
+    return SendingLimits(rate or None, tuple(hours))
+
+
+def _time_of_day(text: str) -> time:
+    if not _TIME.fullmatch(text):
+        raise ConfigFault("設定「sending.hours」の時刻は 08:30 のように書いてください。")
+    return time.fromisoformat(text)
 
 
 def _tuning(table: _Table) -> dict[str, Any]:
@@ -152,6 +234,7 @@ def _tuning(table: _Table) -> dict[str, Any]:
         ("settle_seconds", 2, 0, 3600),
         ("unfinished_minutes", 60, 0.01, 1440),
         ("interval_seconds", 10, 0.05, 86400),
+        ("purge_minutes", 10, 0.01, 1440),
     ):
         values[name] = float(table.number(name, default, low, high))
     return values
@@ -177,8 +260,8 @@ class _Table:
             raise ConfigFault(f"設定「{self._title(key)}」は文字で書いてください。")
         return value
 
-    def choice(self, key: str, choices: tuple[str, ...]) -> str:
-        value = self.text(key)
+    def choice(self, key: str, choices: tuple[str, ...], default: str | None = None) -> str:
+        value = self.text(key, default)
         if value not in choices:
             listed = "、".join(choices)
             raise ConfigFault(f"設定「{self._title(key)}」は {listed} のどれかにしてください。")

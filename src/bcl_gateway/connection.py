@@ -99,6 +99,10 @@ class WireConnection:
     def __exit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the connection go."""
         self._client.close()
 
     def url(self, path: str) -> str:

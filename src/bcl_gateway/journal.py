@@ -150,6 +150,20 @@ class Journal:
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return str(row[0])
 
+    def remember(self, key: str, value: str) -> None:
+        """Keep `value` under `key`, in place of what was there."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE"
+                " SET value = excluded.value",
+                (key, value),
+            )
+
+    def recall(self, key: str) -> str | None:
+        """What is kept under `key`, or None."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
     # --- folders that are not finished yet
 
     def watch(self, folder: str, shape: str, at: datetime) -> datetime:

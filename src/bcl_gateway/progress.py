@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from bcl_gateway.journal import Item
-from bcl_gateway.send import Progress as Hears
+from bcl_gateway.outbound import Progress as Hears
 
 
 @contextmanager

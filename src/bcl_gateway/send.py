@@ -9,38 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
-from urllib.parse import quote
+from datetime import timedelta
 
-from bcl_contract import clock, receipts
+from bcl_contract import clock
 from bcl_contract.linkage.manifest import LANES
 from bcl_contract.refusals import Refusal
 from bcl_contract.sealed_file import SealedFileError
-from bcl_gateway.check import FINDINGS_IN_REPORT
-from bcl_gateway.config import GatewayConfig
-from bcl_gateway.connection import LineBroken, ServerRefuses, WireConnection, refusal_in
+from bcl_gateway.carrier_folder import FolderCarrier
+from bcl_gateway.carrier_tus import TusCarrier
+from bcl_gateway.connection import LineBroken, ServerRefuses
 from bcl_gateway.journal import Item, Journal
-from bcl_gateway.seams import Seams, backoff_seconds
-from bcl_gateway.sign import Keys, open_spooled, spool_path
+from bcl_gateway.outbound import Carrier, Outbound, contact_is_due
+from bcl_gateway.seams import backoff_seconds
 from bcl_gateway.states import ItemState
-from bcl_gateway.tus_client import ask_offset, create_upload, send_rest
-
-Progress = Callable[[Item, int, int], None]
-"""Hears (item, acknowledged bytes, all bytes)."""
-
-_JUDGED = (ItemState.LANDED, ItemState.HELD)
-
-
-@dataclass(frozen=True)
-class Outbound:
-    """What sending needs: settings, journal, keys, seams, and who hears the progress."""
-
-    config: GatewayConfig
-    journal: Journal
-    keys: Keys
-    seams: Seams
-    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -94,14 +75,15 @@ def _one_round(out: Outbound, *, at_once: bool) -> Sent:
     judged: list[Item] = []
     refusal: Refusal | None = None
     try:
-        if any(_due(out, fetching=fetching, at_once=at_once) for fetching in (True, False)):
-            with WireConnection(out.config) as line:
-                for step, done in ((_fetch_answer, judged), (_upload, uploaded)):
-                    for item in _due(out, fetching=step is _fetch_answer, at_once=at_once):
-                        after, problem = _attempt(out, line, item, step)
-                        refusal = problem or refusal
-                        if problem is None and after.state is not item.state:
-                            done.append(after)
+        with carrier_of(out) as carrier:
+            for step, done in ((carrier.fetch_answer, judged), (carrier.upload, uploaded)):
+                for item in _due(out, fetching=done is judged, at_once=at_once):
+                    after, problem = _attempt(out, item, step)
+                    refusal = problem or refusal
+                    if problem is None and after.state is not item.state:
+                        done.append(after)
+            contact = _keep_contact(out, carrier)
+            refusal = refusal or contact
     except ServerRefuses as no:
         refusal = no.refusal
     stopped = {lane for lane in LANES if lane_stopped(out.journal, lane)}
@@ -113,6 +95,27 @@ def _one_round(out: Outbound, *, at_once: bool) -> Sent:
         if refusal is None and item.refusal_code:
             refusal = Refusal(item.refusal_code, item.refusal_detail)
     return Sent(tuple(uploaded), tuple(judged), len(waiting), refusal)
+
+
+def carrier_of(out: Outbound) -> Carrier:
+    """The way to BCL that the settings name (R-014)."""
+    return TusCarrier(out) if out.config.folders is None else FolderCarrier(out)
+
+
+def _keep_contact(out: Outbound, carrier: Carrier) -> Refusal | None:
+    """Now and then BCL must hear of us, also when there is nothing to send (R-035).
+
+    A broken line is no news here: what is to be sent finds it too, and says so.
+    """
+    if not contact_is_due(out, carrier.contact_every):
+        return None
+    try:
+        carrier.make_contact()
+    except LineBroken:
+        return None
+    except ServerRefuses as no:
+        return no.refusal
+    return None
 
 
 def _due(out: Outbound, *, fetching: bool, at_once: bool) -> list[Item]:
@@ -145,14 +148,11 @@ def lane_stopped(journal: Journal, lane: str | None) -> bool:
 
 
 def _attempt(
-    out: Outbound,
-    line: WireConnection,
-    item: Item,
-    step: Callable[[Outbound, WireConnection, Item], Item],
+    out: Outbound, item: Item, step: Callable[[Item], Item]
 ) -> tuple[Item, Refusal | None]:
     """Take one step with an item; a broken line or a no is written down with the next time."""
     try:
-        return step(out, line, item), None
+        return step(item), None
     except LineBroken:
         refusal = Refusal("GATEWAY_UNREACHABLE")
     except ServerRefuses as no:
@@ -191,152 +191,3 @@ def _seconds_to_next(out: Outbound) -> float:
     if not times:
         return out.config.backoff_first_seconds
     return max(0.01, (min(times) - clock.now()).total_seconds())
-
-
-_NO_PROBLEM: dict[str, Any] = {
-    "failures": 0,
-    "retry_at": None,
-    "refusal_code": None,
-    "refusal_detail": None,
-}
-
-
-def _upload(out: Outbound, line: WireConnection, item: Item) -> Item:
-    """SIGNED → SENDING → SENT, from wherever BCL's offset stands."""
-    journal = out.journal
-    if item.state is ItemState.SIGNED:
-        item = journal.move(item, ItemState.SENDING, at=clock.now())
-    length = item.package_bytes or 0
-    with open_spooled(out.config, out.keys, item) as source:
-        offset = ask_offset(line, item.upload_url) if item.upload_url else None
-        if offset is None:
-            url = create_upload(
-                line, length=length, bundle_id=item.bundle_id or "", filename=f"{item.sequence}.zip"
-            )
-            item, offset = journal.learn(item, at=clock.now(), upload_url=url, offset=0), 0
-
-        def acknowledged(reached: int) -> None:
-            journal.learn(item, at=clock.now(), offset=reached, **_NO_PROBLEM)
-            out.progress(item, reached, length)
-
-        out.progress(item, offset, length)
-        send_rest(
-            line, item.upload_url or "", source,
-            offset=offset, length=length, chunk_bytes=out.config.chunk_bytes, report=acknowledged,
-        )  # fmt: skip
-    return journal.move(item, ItemState.SENT, at=clock.now(), offset=length, **_NO_PROBLEM)
-
-
-def _fetch_answer(out: Outbound, line: WireConnection, item: Item) -> Item:
-    """Ask what became of a transmission; believe only a receipt that BCL signed (R-015).
-
-    With the first good receipt the sealed package is purged: BCL has it (R-041).
-    """
-    query = f"transmissions/{quote(item.bundle_id or '')}?sha256={item.package_sha256}"
-    answer = line.request("GET", line.url(query))
-    if answer.status == 404:
-        return _send_again(out, item)
-    if answer.status != 200:
-        raise ServerRefuses(refusal_in(answer)) if answer.status < 500 else LineBroken()
-    try:
-        content = answer.json()
-        receipt, signature = content["receipt"], content["signature"]
-    except (ValueError, KeyError, TypeError):
-        raise ServerRefuses(Refusal("GATEWAY_SERVER_ANSWER")) from None
-    if not _is_receipt_of(out.config, item, receipt, signature):
-        raise ServerRefuses(Refusal("GATEWAY_RECEIPT_INVALID"))
-    return _take_receipt(out, item, receipt, signature, content)
-
-
-def _is_receipt_of(config: GatewayConfig, item: Item, receipt: Any, signature: Any) -> bool:
-    """Is it signed by BCL, and about exactly these bytes of ours?"""
-    if not isinstance(receipt, dict) or not isinstance(signature, str):
-        return False
-    if not receipts.verify(receipt, signature, config.server.receipt_key):
-        return False
-    ours = {
-        "bundle_id": item.bundle_id,
-        "municipality_code": config.municipality_code,
-        "sha256": item.package_sha256,
-        "bytes": item.package_bytes,
-    }
-    placed = receipt["lane"] in (None, item.lane) and receipt["sequence"] in (None, item.sequence)
-    return placed and all(receipt[name] == value for name, value in ours.items())
-
-
-def _take_receipt(
-    out: Outbound, item: Item, receipt: dict[str, Any], signature: str, content: dict[str, Any]
-) -> Item:
-    at = clock.now()
-    facts: dict[str, Any] = _NO_PROBLEM | {
-        "receipt": receipt,
-        "receipt_signature": signature,
-        "answer": _plain_answer(content),
-    }
-    states = {state.value: state for state in (*_JUDGED, ItemState.REJECTED)}
-    state = states.get(receipt["state"])
-    refusal = content.get("refusal")
-    if state in (ItemState.HELD, ItemState.REJECTED) and isinstance(refusal, dict):
-        facts["refusal_code"] = str(refusal.get("code", ""))
-    if state is None or state is item.state:
-        # HELD waits for a person: asking each second would be noise.
-        wait = out.config.interval_seconds if item.state is ItemState.HELD else 0.0
-        facts["retry_at"] = at + timedelta(seconds=wait) if wait else _soon(out, item, at)
-        facts["failures"] = item.failures + 1
-        item = out.journal.learn(item, at=at, **facts)
-    else:
-        item = out.journal.move(item, state, at=at, **facts)
-    purge_spool(out.config, item)
-    return item
-
-
-def _soon(out: Outbound, item: Item, at: datetime) -> datetime:
-    """BCL is still working on it: ask again, each time a little later, at most every interval."""
-    first = min(0.2, out.config.interval_seconds)
-    return at + timedelta(
-        seconds=backoff_seconds(
-            item.failures + 1, first=first, longest=out.config.interval_seconds,
-            chance=out.seams.chance,
-        )
-    )  # fmt: skip
-
-
-def purge_spool(config: GatewayConfig, item: Item) -> None:
-    """Delete the sealed package of an item whose receipt is in the journal."""
-    if item.receipt is not None and item.spool_file:
-        spool_path(config, item.spool_file).unlink(missing_ok=True)
-
-
-def _send_again(out: Outbound, item: Item) -> Item:
-    """BCL does not know what it never signed for: upload once more. After a receipt it must."""
-    if item.receipt is not None:
-        raise ServerRefuses(Refusal("GATEWAY_SERVER_ANSWER", {"status": 404}))
-    if item.failures < 3:  # the job that records it may be a moment late
-        raise LineBroken
-    return out.journal.move(
-        item, ItemState.SENDING, at=clock.now(), note="unknown to BCL", upload_url=None, offset=0
-    )
-
-
-_ANSWER_FIELDS = (
-    "state", "code", "lane", "sequence", "received_at", "landed_at", "load_number", "files",
-    "findings_total",
-)  # fmt: skip
-_REFUSAL_FIELDS = ("code", "text", "who", "how")
-_FINDING_FIELDS = ("file", "line", "column", "rule", "severity", "code")
-
-
-def _plain_answer(content: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of an answer: counts, places and codes."""
-    kept = {name: content.get(name) for name in _ANSWER_FIELDS}
-    refusal = content.get("refusal")
-    if isinstance(refusal, dict):
-        kept["refusal"] = {name: str(refusal.get(name, "")) for name in _REFUSAL_FIELDS}
-    findings = content.get("findings")
-    if isinstance(findings, list):
-        kept["findings"] = [
-            {name: found.get(name) for name in _FINDING_FIELDS}
-            for found in findings[:FINDINGS_IN_REPORT]
-            if isinstance(found, dict)
-        ]
-    return kept

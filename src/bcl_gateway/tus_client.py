@@ -14,6 +14,7 @@ from typing import Protocol
 import httpx
 
 from bcl_contract.refusals import Refusal
+from bcl_gateway.bandwidth import Pace
 from bcl_gateway.connection import Answer, LineBroken, ServerRefuses, WireConnection, refusal_in
 
 _VERSION = {"Tus-Resumable": "1.0.0"}
@@ -64,6 +65,7 @@ def send_rest(
     length: int,
     chunk_bytes: int,
     report: Callable[[int], None],
+    pace: Pace | None = None,
 ) -> None:
     """Append everything from `offset` on. `report` hears every acknowledged offset.
 
@@ -73,7 +75,7 @@ def send_rest(
     while offset < length:
         source.seek(offset)
         chunk = source.read(min(chunk_bytes, length - offset))
-        answer = _append(line, url, chunk, offset)
+        answer = _append(line, url, chunk, offset, pace)
         if answer.status == 204:
             reached = _offset_in(answer)
             if reached != offset + len(chunk):
@@ -90,7 +92,7 @@ def send_rest(
         report(offset)
 
 
-def _append(line: WireConnection, url: str, chunk: bytes, offset: int) -> Answer:
+def _append(line: WireConnection, url: str, chunk: bytes, offset: int, pace: Pace | None) -> Answer:
     digest = base64.b64encode(hashlib.sha256(chunk).digest()).decode()
     headers = _VERSION | {
         "Upload-Offset": str(offset),
@@ -98,13 +100,19 @@ def _append(line: WireConnection, url: str, chunk: bytes, offset: int) -> Answer
         "Content-Length": str(len(chunk)),
         "Upload-Checksum": f"sha256 {digest}",
     }
-    return line.request("PATCH", url, headers=headers, content=_pieces(chunk))
+    return line.request("PATCH", url, headers=headers, content=_pieces(chunk, pace))
 
 
-def _pieces(chunk: bytes) -> Iterator[bytes]:
+def _pieces(chunk: bytes, pace: Pace | None) -> Iterator[bytes]:
     view = memoryview(chunk)
-    for start in range(0, len(view), _PIECE_BYTES):
-        yield bytes(view[start : start + _PIECE_BYTES])
+    start = 0
+    while start < len(view):
+        size = _PIECE_BYTES if pace is None else pace.piece_bytes()
+        piece = bytes(view[start : start + size])
+        if pace is not None:
+            pace.wait(len(piece))
+        yield piece
+        start += len(piece)
 
 
 def _offset_in(answer: Answer) -> int:

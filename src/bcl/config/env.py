@@ -113,6 +113,7 @@ class Settings:
     database_role: DatabaseRole
     key_file: Path
     receive_dir: Path
+    folder_transfer_dir: Path | None = None
     key_provider: KeyProviderName = "file"
     key_token: Token | None = None
     backup_retention_days: int = 35
@@ -177,6 +178,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         malware=_malware(env),
         audit_heads_dir=env.path("BCL_AUDIT_HEADS_DIR") or state_dir / "audit-heads",
         receive_dir=env.path("BCL_RECEIVE_DIR") or state_dir / "receive",
+        folder_transfer_dir=env.path("BCL_FOLDER_TRANSFER_DIR"),
         clock_offset_seconds=env.integer("BCL_CLOCK_OFFSET_SECONDS", 0, low=-(10**10)),
         minimum_free_mb=env.integer("BCL_MINIMUM_FREE_MB", 1024, low=0),
         log_level=env.choice("BCL_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),

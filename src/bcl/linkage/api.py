@@ -14,6 +14,7 @@ from datetime import datetime
 
 from bcl.foundation import tenancy
 from bcl.linkage import queries
+from bcl.linkage.actions.folder_intake import FolderRound, make_transfer_folders, watch_folder
 from bcl.linkage.actions.freshness import Freshness, note_contact, read_freshness, watch_silence
 from bcl.linkage.actions.holds import (
     approve_hold_release,
@@ -30,15 +31,18 @@ from bcl.linkage.actions.obstacle import find_obstacle
 from bcl.linkage.actions.receipt import get_receipt_public_key
 from bcl.linkage.actions.resend import end_resend, open_requests, request_resend
 from bcl.linkage.actions.staff import ask_release, reject_transmission, release_held
+from bcl.linkage.actions.transfer_key import TransferKeyPublic, get_transfer_key
 from bcl.linkage.actions.upkeep import tidy_intake
 from bcl.linkage.models import ResendRequest
 from bcl.linkage.queries import IntakeStatus
 from bcl_contract.refusals import Refusal
 
 __all__ = [
+    "FolderRound",
     "Freshness",
     "IntakeStatus",
     "InterfaceUse",
+    "TransferKeyPublic",
     "advance_transmission",
     "approve_hold_release",
     "ask_hold_release",
@@ -49,8 +53,10 @@ __all__ = [
     "get_interface_use",
     "get_receipt_public_key",
     "get_status",
+    "get_transfer_key",
     "issuing_obstacle",
     "list_resend_requests",
+    "make_transfer_folders",
     "note_contact",
     "reject_transmission",
     "release_held",
@@ -58,6 +64,7 @@ __all__ = [
     "request_resend",
     "tidy_intake",
     "waiting_releases",
+    "watch_folder",
     "watch_silence",
 ]
 

@@ -23,3 +23,6 @@ class IntakeLimits:
     idle_seconds: int = 30
     clock_skew_seconds: int = 60
     """R-263 and the linkage specification: ±60 seconds."""
+    folder_settle_seconds: int = 600
+    """A carried file that has not changed for so long is as whole as it will ever be."""
+    folder_keep_seconds: int = 7 * 24 * 3600

@@ -66,8 +66,7 @@ def learn_rhythm(arrivals: Sequence[datetime], terms: SilenceTerms) -> Rhythm | 
         return None
     last = arrivals[-1]
     gaps = [
-        (_weekday(before), (after - before).total_seconds())
-        for before, after in pairwise(arrivals)
+        (_weekday(before), (after - before).total_seconds()) for before, after in pairwise(arrivals)
     ]
     if len(gaps) < terms.samples:
         return Rhythm(last, timedelta(seconds=terms.first_interval_seconds), 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from django.conf import settings
 from django.utils.module_loading import import_string
 
@@ -15,6 +17,11 @@ _SUBSCRIPTIONS = "bcl.config.subscriptions.installed_tasks"
 def receive_area() -> ReceiveArea:
     """The receive area of this installation."""
     return ReceiveArea(settings.BCL.receive_dir)
+
+
+def folder_transfer_dir() -> Path | None:
+    """Where external transfer tools bring and fetch files; None where none is used (R-014)."""
+    return settings.BCL.folder_transfer_dir
 
 
 def limits() -> IntakeLimits:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from bcl.foundation import jobs
-from bcl.linkage.actions.freshness import watch_silence as watch
+from bcl.linkage import settings as intake_settings
+from bcl.linkage.actions.folder_intake import watch_folder as watch
+from bcl.linkage.actions.freshness import watch_silence as listen
 from bcl.linkage.actions.interface_life import remind_of_deadlines
 from bcl.linkage.actions.landing import advance_transmission
 from bcl.linkage.actions.upkeep import tidy_intake as tidy
+from bcl.linkage.adapters.transfer_folders import TransferFolders
 from bcl.municipalities import api as municipalities
 from bcl_contract import clock
 
@@ -38,11 +41,28 @@ def tidy_intake(*, municipality_code: str) -> None:
     tidy(municipality_code, at=clock.now())
 
 
+@jobs.task("linkage.watch_all_folders", queue="linkage_upkeep", cron="*/1 * * * *")
+def watch_all_folders() -> None:
+    """One job for each town that an external tool carries for (R-014)."""
+    root = intake_settings.folder_transfer_dir()
+    if root is None:
+        return
+    for municipality_code in municipalities.list_municipality_codes():
+        if TransferFolders(root, municipality_code).exist():
+            jobs.defer("linkage.watch_folder", municipality_code=municipality_code)
+
+
+@jobs.task("linkage.watch_folder", queue="linkage_carried", one_at_a_time=True)
+def watch_folder(*, municipality_code: str) -> None:
+    """Take in what the tool brought for one town, and answer."""
+    watch(municipality_code, at=clock.now())
+
+
 @jobs.task("linkage.watch_silence", queue="linkage_upkeep", cron="*/5 * * * *")
 def watch_silence() -> None:
     """Measure every town against its own rhythm; alarms open and close as notices (R-035)."""
     for municipality_code in municipalities.list_municipality_codes():
-        watch(municipality_code, at=clock.now())
+        listen(municipality_code, at=clock.now())
 
 
 # Every hour, not once a day: the last reminder must not be lost because one night was.

@@ -136,8 +136,14 @@ class Hall:
     gateway_id: str
     receipt_key: str
     opened: list[Gateway] = field(default_factory=list)
+    external: dict[str, Any] = field(default_factory=dict)
+    """Settings of an external transfer tool; empty = the built-in way."""
 
     def config(self, **changes: Any) -> GatewayConfig:
+        return parse_config(self.settings(**changes), base=self.folder)
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        """The settings as the file would hold them; `changes` replace values."""
         pki = self.door.pki
         server = {
             "url": self.door.url("").rstrip("/"),
@@ -152,7 +158,11 @@ class Hall:
             "backoff_longest_seconds": 0.5, "interval_seconds": 0.2,
             "answer_timeout_seconds": 20, "minimum_free_mib": 1,
         }  # fmt: skip
-        content = {
+        if self.external:
+            server, content = {"receipt_key": self.receipt_key}, {"transfer": self.external}
+        else:
+            content = {}
+        content |= {
             "environment": "verification",
             "municipality_code": self.code,
             "state_dir": str(self.folder / "state"),
@@ -161,7 +171,7 @@ class Hall:
             "server": server | changes.pop("server", {}),
             "tuning": tuning | changes.pop("tuning", {}),
         }
-        return parse_config(content | changes, base=self.folder)
+        return content | changes
 
     def gateway(self, **changes: Any) -> Gateway:
         own = Gateway(self.config(**changes))

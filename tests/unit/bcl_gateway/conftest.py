@@ -59,6 +59,7 @@ class Behaviour:
     headers: dict[str, str] = field(default_factory=dict)
     change_receipt: Callable[[dict[str, Any]], None] | None = None
     spoil_signature: bool = False
+    wishes: list[dict[str, Any]] = field(default_factory=list)
 
 
 class ReferenceServer:
@@ -71,6 +72,7 @@ class ReferenceServer:
         self.requests: list[tuple[str, str]] = []
         self.environments: set[str | None] = set()
         self.checksums = 0
+        self.contacts = 0
         self.receipt_key = Ed25519PrivateKey.generate()
         self._http = http.server.ThreadingHTTPServer(
             ("127.0.0.1", 0), type("Handler", (_Handler,), {"own": self})
@@ -240,6 +242,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.connection.close()
 
     def _get(self) -> None:
+        if self.path == "/wire/contact":
+            self.own.contacts += 1
+            wishes = {"resend_requests": self.own.behaviour.wishes, "lanes": {}}
+            self._answer(200, json.dumps(wishes).encode())
+            return
         found = re.fullmatch(r"/wire/transmissions/([^?]+)(?:\?sha256=([0-9a-f]+))?", self.path)
         receipt = self.own.receipt_of(found[1]) if found else None
         if receipt is None:

@@ -54,11 +54,11 @@ MOMENTS = [
     ("sign", "write_package", 1, False),
     ("sign", "_write", 1, False),
     ("sign", "drop_work_folder", 1, True),
-    ("send", "create_upload", 1, False),
-    ("send", "send_rest", 1, True),
-    ("send", "send_rest", 1, False),
-    ("send", "_take_receipt", 1, True),
-    ("send", "purge_spool", 1, True),
+    ("carrier_tus", "create_upload", 1, False),
+    ("carrier_tus", "send_rest", 1, True),
+    ("carrier_tus", "send_rest", 1, False),
+    ("answers", "_take_receipt", 1, True),
+    ("answers", "purge_spool", 1, True),
 ]
 
 

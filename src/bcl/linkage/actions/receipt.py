@@ -28,13 +28,6 @@ class SignedReceipt:
 def sign_receipt(transmission: Transmission, *, at: datetime) -> SignedReceipt:
     """Sign what is on record of a transmission now, inside the caller's scope."""
     key = _current_key(transmission.municipality_code, at=at)
-    seed = crypto.open_cell(
-        transmission.municipality_code,
-        _TABLE,
-        _COLUMN,
-        key.key_id,
-        bytes(key.sealed_private_key),
-    )
     receipt: dict[str, str | int | None] = {
         "bundle_id": transmission.bundle_id,
         "municipality_code": transmission.municipality_code,
@@ -45,8 +38,20 @@ def sign_receipt(transmission: Transmission, *, at: datetime) -> SignedReceipt:
         "sequence": transmission.sequence,
         "received_at": transmission.received_at.astimezone(clock.JST).isoformat(),
     }
-    signature = receipts.sign(receipt, Ed25519PrivateKey.from_private_bytes(bytes(seed)))
+    signature = receipts.sign(receipt, _opened(transmission.municipality_code, key))
     return SignedReceipt(receipt, signature, key.key_id)
+
+
+def open_receipt_key(municipality_code: str, *, at: datetime) -> Ed25519PrivateKey:
+    """The town's current receipt key, for whole answers (drop folders); in the caller's scope."""
+    return _opened(municipality_code, _current_key(municipality_code, at=at))
+
+
+def _opened(municipality_code: str, key: ReceiptKey) -> Ed25519PrivateKey:
+    seed = crypto.open_cell(
+        municipality_code, _TABLE, _COLUMN, key.key_id, bytes(key.sealed_private_key)
+    )
+    return Ed25519PrivateKey.from_private_bytes(bytes(seed))
 
 
 def get_receipt_public_key(municipality_code: str, *, at: datetime) -> str:

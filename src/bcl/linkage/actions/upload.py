@@ -7,6 +7,7 @@ itself was committed. The file may hold more than that after a crash; the next w
 from __future__ import annotations
 
 import errno
+import hashlib
 import hmac
 import uuid
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ _BLOCK_BYTES = 256 << 10
 logger = log.get(__name__)
 
 
+UploadId = uuid.UUID
+
+
 class Digest(Protocol):
     """A hashlib object."""
 
@@ -43,6 +47,11 @@ class Body(Protocol):
     declared: int | None
 
     def read(self, size: int) -> bytes: ...
+
+
+def new_hasher() -> Digest:
+    """A SHA-256 to be fed."""
+    return hashlib.sha256()
 
 
 @dataclass(frozen=True)

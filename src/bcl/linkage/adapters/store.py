@@ -88,9 +88,7 @@ def _broken(refusal: Refusal, findings: Sequence[Finding]) -> LoadOutcome:
     return LoadOutcome(Verdict(VerdictKind.REJECT, refusal), [], findings, len(findings))
 
 
-def _tables(
-    package: OpenPackage, watch: UrgentWatch
-) -> Iterator[tuple[str, Layout, BinaryIO]]:
+def _tables(package: OpenPackage, watch: UrgentWatch) -> Iterator[tuple[str, Layout, BinaryIO]]:
     layouts = load_interface(package.manifest.interface_version).files
     for entry in package.manifest.tables:
         with package.open_member(entry.name) as member:

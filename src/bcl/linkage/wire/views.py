@@ -19,12 +19,12 @@ from django.views.decorators.csrf import csrf_exempt
 from bcl.foundation import tenancy
 from bcl.linkage import settings as intake_settings
 from bcl.linkage.actions import upload as uploads
+from bcl.linkage.actions.answers import describe_contact, describe_transmission
 from bcl.linkage.actions.freshness import note_contact
 from bcl.linkage.actions.receipt import sign_receipt
 from bcl.linkage.actions.resend import tell_requests
 from bcl.linkage.queries import find_transmission, list_findings, list_lanes
 from bcl.linkage.wire import tus
-from bcl.linkage.wire.answers import describe_contact, describe_transmission
 from bcl.linkage.wire.body import RequestBody
 from bcl.municipalities import api as municipalities
 from bcl_contract import clock
