@@ -93,9 +93,7 @@ def _show_rhythm(rhythm: Freshness, behind: int) -> None:
     if rhythm.expected_by is not None:
         expected = rhythm.expected_by.astimezone(clock.JST).strftime("%Y-%m-%d %H:%M")
         click.echo(f"  次の連携データの期限 {expected}（この団体のいつもの間隔と猶予から）")
-    click.echo(
-        "  証明発行への配信: " + (f"{behind}回分の遅れ" if behind else "追いついています")
-    )
+    click.echo("  証明発行への配信: " + (f"{behind}回分の遅れ" if behind else "追いついています"))
     for code in sorted(rhythm.alarms):
         text = Refusal(code).text
         click.echo(f"  警報 {code}: {text.text_ja}\n    対応: {text.how_ja}")
@@ -205,7 +203,9 @@ def _decide(
 
 @linkage.command("transfer-key")
 @municipality_option()
-@click.option("--renew", is_flag=True, help="新しい受取鍵を作る（前の鍵も届く途中のもののために残ります）")
+@click.option(
+    "--renew", is_flag=True, help="新しい受取鍵を作る（前の鍵も残ります）"
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON で出す")
 def transfer_key(municipality_code: str, *, renew: bool, as_json: bool) -> None:
     """外部転送ソフト（NISMAIL など）を使う団体の受取鍵を示し、受渡しフォルダーを用意します。

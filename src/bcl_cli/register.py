@@ -71,7 +71,7 @@ def municipality(
             name_ja=name_ja,
             head_title_ja=head_title_ja,
             mayor_name_ja=mayor_name_ja,
-            by=_operator(),
+            by=operator(),
         )
     except InvalidValue:
         raise Refused(Refusal("REGISTRATION_MUNICIPALITY_CODE_INVALID")) from None
@@ -90,7 +90,7 @@ def gateway(municipality_code: str, certificate: Path, signing_key: Path) -> Non
     _known(municipality_code)
     pem, key = _certificate(certificate), _public_key(signing_key)
     try:
-        found = api.register_gateway_cert(municipality_code, pem, key, by=_operator())
+        found = api.register_gateway_cert(municipality_code, pem, key, by=operator())
     except ValueError:
         raise Refused(Refusal("REGISTRATION_CONFLICT")) from None
     click.echo(f"連携装置 {found.id} を登録しました。")
@@ -105,7 +105,7 @@ def center(center_id: str, certificate: Path, signing_key: Path) -> None:
     from bcl.municipalities import api
 
     pem, key = _certificate(certificate), _public_key(signing_key)
-    found = api.register_delivery_center(_id(center_id), pem, key, by=_operator())
+    found = api.register_delivery_center(_id(center_id), pem, key, by=operator())
     click.echo(f"センター {found.id} を登録しました。")
 
 
@@ -125,7 +125,7 @@ def staff(municipality_code: str, staff_id: str, public_key: Path) -> None:
     from bcl.municipalities import api
 
     _known(municipality_code)
-    api.register_staff(municipality_code, _id(staff_id), _public_key(public_key), by=_operator())
+    api.register_staff(municipality_code, _id(staff_id), _public_key(public_key), by=operator())
     click.echo(f"職員 {staff_id} を登録しました。")
 
 
@@ -141,7 +141,7 @@ def receiver(municipality_code: str, receiver_id: str, age_key: str) -> None:
 
     _known(municipality_code)
     try:
-        api.register_recovery_receiver(municipality_code, _id(receiver_id), age_key, by=_operator())
+        api.register_recovery_receiver(municipality_code, _id(receiver_id), age_key, by=operator())
     except ValueError:
         raise Refused(Refusal("REGISTRATION_KEY_INVALID")) from None
     click.echo(f"受領者 {receiver_id} を登録しました。")
@@ -175,7 +175,7 @@ def seal(municipality_code: str, image: Path, side_mm: float, valid_from: dateti
             image_png=image.read_bytes(),
             side_mm=side_mm,
             valid_from_on=valid_from.date(),
-            by=_operator(),
+            by=operator(),
             at=clock.now(),
         )
     except ValueError:
@@ -197,7 +197,7 @@ def revoke(kind: str, party_id: str, municipality_code: str | None) -> None:
     from bcl.municipalities import api
     from bcl_contract.refusals import Refusal
 
-    by = _operator()
+    by = operator()
     if kind == "gateway":
         done = api.revoke_gateway(party_id, by=by)
     elif kind == "terminal":
@@ -241,7 +241,7 @@ def terminal(
         name_ja=name_ja,
         terminal_class=api.TerminalClass(terminal_class),
         cert_pem=certificate.read_bytes(),
-        by=_operator(),
+        by=operator(),
         at=clock.now(),
     )
     click.echo(f"端末 {or_refuse(made).id} を登録しました。")
@@ -260,7 +260,7 @@ def administrator(owner: str, login_name: str, name_ja: str) -> None:
     if owner != api.AGENCY_CODE:
         _known(owner)
     made = or_refuse(
-        api.found_administrator(owner, _id(login_name), name_ja, by=_operator(), at=clock.now())
+        api.found_administrator(owner, _id(login_name), name_ja, by=operator(), at=clock.now())
     )
     click.echo(f"登録コード: {made.enrolment_code}")
     click.echo("本人だけに渡してください。一度だけ使えて、72時間で切れます。")
@@ -286,7 +286,7 @@ def show() -> None:
 # -- inside -------------------------------------------------------------------------------------
 
 
-def _operator() -> Actor:
+def operator() -> Actor:
     from bcl.foundation.audit import Actor
 
     account = re.sub(r"[^A-Za-z0-9._-]", "-", getpass.getuser())
@@ -298,7 +298,7 @@ def _revoke_terminal(terminal_id: str, owner_code: str) -> bool:
     from bcl_contract import clock
 
     refusal = api.revoke_terminal(
-        terminal_id, owner_code=owner_code, by=_operator(), at=clock.now()
+        terminal_id, owner_code=owner_code, by=operator(), at=clock.now()
     )
     return refusal is None
 
