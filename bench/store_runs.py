@@ -209,6 +209,20 @@ def _next_day(lines: list[bytes]) -> list[bytes]:
     return after
 
 
+def plant_one_field(source: Path, target: Path, column: str) -> int:
+    """Copy a full file with another value in one column of its middle row; gives the line."""
+    from bcl_contract.linkage.layouts import load_interface
+
+    position = load_interface().files["J01"].names.index(column)
+    lines = source.read_bytes().splitlines(keepends=True)
+    place = len(lines) // 2
+    fields = lines[place].split(b'","')
+    fields[position] = b"0000000" if fields[position] != b"0000000" else b"1111111"
+    lines[place] = b'","'.join(fields)
+    target.write_bytes(b"".join(lines))
+    return place + 1
+
+
 # -- our side --------------------------------------------------------------------------------------
 
 
@@ -258,6 +272,24 @@ def load(words: list[str]) -> dict[str, Any]:
                 "quarantined",
             )
         },
+    }
+
+
+def reconcile(words: list[str]) -> dict[str, Any]:
+    """reconcile PATH: compare one full file of J01 with the store."""
+    _set_up()
+    from bcl.resident_store import api as store
+    from bcl_contract import clock
+    from bcl_contract.linkage.layouts import load_interface
+
+    began = time.perf_counter()
+    with open(words[0], "rb") as source:
+        opened = [("J01", load_interface().files["J01"], io.BufferedReader(source, 1 << 20))]
+        (found,) = store.reconcile(TOWN, opened, at=clock.now()).files
+    return {
+        "seconds": time.perf_counter() - began,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "found": [[each.kind, each.line, list(each.columns)] for each in found.differences],
     }
 
 
@@ -335,6 +367,13 @@ def copy_plain(db: Any, path: Path, name: str = "plain_j01") -> float:
     return time.perf_counter() - began
 
 
+def copy_plain_out(db: Any, path: Path, name: str = "plain_j01") -> float:
+    """Seconds of the server's own COPY TO a file."""
+    began = time.perf_counter()
+    db.execute(f"COPY {name} TO '{path}' (FORMAT csv, HEADER)")
+    return time.perf_counter() - began
+
+
 def index_plain(db: Any, name: str = "plain_j01") -> float:
     """Seconds of building b-trees on the columns we search by."""
     began = time.perf_counter()
@@ -349,6 +388,7 @@ STEPS = {
     "destroy": destroy,
     "generate": generate,
     "load": load,
+    "reconcile": reconcile,
     "lookup": lookup,
 }
 

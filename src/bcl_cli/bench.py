@@ -23,6 +23,7 @@ BENCHES = {
     "load": 1_000_000,
     "diff": 1_000_000,
     "recovery": 1_000_000,
+    "reconcile": 1_000_000,
     "lookup": 200_000,
     "certificate": 200,
 }
@@ -53,7 +54,7 @@ def describe(result: dict[str, Any]) -> str:
 @click.argument(
     "name",
     type=click.Choice([*BENCHES, "all"]),
-    metavar="[load|diff|recovery|lookup|certificate|all]",
+    metavar="[load|diff|recovery|reconcile|lookup|certificate|all]",
 )
 @click.option("--rows", type=click.IntRange(min=1), help="件数（住民の数、証明書は通数）")
 @click.option(
