@@ -49,12 +49,12 @@ trace: setup-test ## 要件番号と試験の対応を表示する
 	@$(BIN)/python scripts/trace.py $(ARGS)
 
 lint: setup-test ## 書き方・依存の向きを検査する
-	@$(BIN)/ruff check src tests bench scripts
+	@$(BIN)/ruff check src tests bench scripts examples
 	@PYTHONPATH=src $(BIN)/lint-imports --no-cache
 
 fix: setup-test ## 書き方を自動で直す
-	@$(BIN)/ruff check --fix src tests bench scripts
-	@$(BIN)/ruff format src tests bench scripts
+	@$(BIN)/ruff check --fix src tests bench scripts examples
+	@$(BIN)/ruff format src tests bench scripts examples
 
 lock: setup-test ## 依存の固定版を作り直す
 	@$(BIN)/uv pip compile -q --generate-hashes --universal --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.lock

@@ -53,6 +53,7 @@ PLACES = {
     "screen": "画面",
     "export": "リカバリデータ",
     "center": "センター",
+    "subscription": "購読",
 }
 
 

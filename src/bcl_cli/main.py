@@ -28,6 +28,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "linkage": ("bcl_cli.linkage", "linkage", "連携の受付状況を見る・保留を扱う"),
     "reconcile": ("bcl_cli.reconcile", "reconcile", "住民情報システムと中間DBを照合する"),
     "recovery": ("bcl_cli.recovery", "recovery", "リカバリデータの申請・承認・書き出し・確認"),
+    "subscription": (
+        "bcl_cli.subscription",
+        "subscription",
+        "ほかのシステムへのデータの配信（購読）の申請・承認・状態",
+    ),
     "keys": ("bcl_cli.keys", "keys", "暗号鍵の状態・更新・預託・消去"),
     "security-report": (
         "bcl_cli.security_report",

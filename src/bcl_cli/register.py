@@ -110,6 +110,32 @@ def center(center_id: str, certificate: Path, signing_key: Path) -> None:
 
 
 @register.command()
+@click.option(
+    "--id", "subscriber_id", required=True, metavar="配り先番号", help="例: school-system"
+)
+@click.option("--name", "name_ja", required=True, metavar="名称", help="例: 学齢簿システム")
+@click.option(
+    "--certificate",
+    required=True,
+    type=_FILE,
+    metavar="証明書ファイル",
+    help="通信に使うクライアント証明書（PEM）",
+)
+def subscriber(subscriber_id: str, name_ja: str, certificate: Path) -> None:
+    """データの配り先のシステムを、通信用の証明書で登録します。もう一度行うと証明書を替えます。"""
+    start()
+    from bcl.municipalities import api
+    from bcl_contract.refusals import Refusal
+
+    pem = _certificate(certificate)
+    try:
+        found = api.register_subscriber(_id(subscriber_id), name_ja, pem, by=operator())
+    except ValueError:
+        raise Refused(Refusal("REGISTRATION_CONFLICT")) from None
+    click.echo(f"配り先 {found.id} を登録しました。")
+
+
+@register.command()
 @municipality_option()
 @click.option("--id", "staff_id", required=True, metavar="職員番号", help="例: staff-01")
 @click.option(
@@ -185,12 +211,14 @@ def seal(municipality_code: str, image: Path, side_mm: float, valid_from: dateti
 
 @register.command()
 @click.argument(
-    "kind", type=click.Choice(["gateway", "center", "staff", "terminal"]), metavar="種類"
+    "kind",
+    type=click.Choice(["gateway", "center", "subscriber", "staff", "terminal"]),
+    metavar="種類",
 )
 @click.argument("party_id", metavar="番号")
 @municipality_option(required=False)
 def revoke(kind: str, party_id: str, municipality_code: str | None) -> None:
-    """連携装置（gateway）・センター（center）・職員（staff）・端末（terminal）をすぐに失効させます。"""
+    """連携装置（gateway）・センター（center）・配り先（subscriber）・職員（staff）・端末（terminal）をすぐに失効させます。"""
     if kind in ("staff", "terminal") and municipality_code is None:
         raise click.UsageError("職員と端末を失効させるときは --municipality を指定してください。")
     start()
@@ -198,14 +226,14 @@ def revoke(kind: str, party_id: str, municipality_code: str | None) -> None:
     from bcl_contract.refusals import Refusal
 
     by = operator()
-    if kind == "gateway":
-        done = api.revoke_gateway(party_id, by=by)
-    elif kind == "terminal":
-        done = _revoke_terminal(party_id, str(municipality_code))
-    elif kind == "center":
-        done = api.revoke_delivery_center(party_id, by=by)
-    else:
-        done = api.revoke_staff(str(municipality_code), party_id, by=by)
+    acts = {
+        "gateway": lambda: api.revoke_gateway(party_id, by=by),
+        "center": lambda: api.revoke_delivery_center(party_id, by=by),
+        "subscriber": lambda: api.revoke_subscriber(party_id, by=by),
+        "terminal": lambda: _revoke_terminal(party_id, str(municipality_code)),
+        "staff": lambda: api.revoke_staff(str(municipality_code), party_id, by=by),
+    }
+    done = acts[kind]()
     or_refuse(None if done else Refusal("REGISTRATION_UNKNOWN"))
     click.echo(f"{party_id} を失効させました。")
 

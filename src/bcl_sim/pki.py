@@ -2,7 +2,8 @@
 
 Two authorities, as there are two issuing parties outside the resident's card:
 
-- *BCL's authority* signs the wire server and the client certificate of every town's gateway;
+- *BCL's authority* signs the wire server and the client certificates of every town's gateway and
+  of a system that subscribes to data;
 - *the center's authority* signs the center's server and client certificate and its kiosks.
 
 The resident's card has an authority of its own in `bcl_sim.jpki`. Every file is written 0600 into
@@ -10,8 +11,9 @@ one directory. Making the same world twice gives the same files; a town asked fo
 
 Files: ``bcl-ca.pem|key``, ``center-ca.pem|key``, ``wire-clients.pem`` (both authorities: what the
 wire server trusts), ``wire-server.pem|key``, ``gateway-<code>.pem|key``, ``center-server.pem|key``,
-``center-client.pem|key``, ``kiosk-<n>.pem|key``, and Ed25519 message keys ``<party>-signing.key``
-with ``<party>-signing.pub`` for ``bcl``, ``center`` and each ``gateway-<code>``.
+``center-client.pem|key``, ``subscriber.pem|key``, ``kiosk-<n>.pem|key``, and
+Ed25519 message keys ``<party>-signing.key`` with ``<party>-signing.pub`` for
+``bcl``, ``center`` and each ``gateway-<code>``.
 """
 
 import fcntl
@@ -163,6 +165,11 @@ class WorldPki:
         """The key with which one town signs its transmissions."""
         return self._message_key(f"gateway-{municipality_code}")
 
+    @property
+    def subscriber(self) -> Credential:
+        """A system that towns' data is given to, as BCL sees it."""
+        return self._credential("subscriber")
+
     def kiosk(self, number: int = 1) -> Credential:
         """One kiosk as the center sees it; numbers start at 1."""
         return self._credential(f"kiosk-{number}")
@@ -225,6 +232,8 @@ def _make_parties(world: WorldPki, at: datetime) -> None:
     for code in world.municipalities:
         uris = [MUNICIPALITY_URN + code]
         _make_leaf(world.gateway(code), bcl, f"Gateway {code}", purpose=client, uris=uris, at=at)
+    uris = [PARTY_URN + "subscriber"]
+    _make_leaf(world.subscriber, bcl, "Subscriber", purpose=client, uris=uris, at=at)
     console, uris = world.console_server, [PARTY_URN + "bcl"]
     _make_leaf(console, bcl, "BCL console", purpose=server, uris=uris, at=at)
     for code in (*world.municipalities, AGENCY_CODE):

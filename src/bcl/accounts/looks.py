@@ -18,6 +18,7 @@ _KINDS_JA = {
     "terminal": "端末",
     "gateway": "連携装置",
     "center": "証明書交付センター",
+    "subscriber": "データの配り先のシステム",
     "system": "システム",
     "staff": "職員",
 }

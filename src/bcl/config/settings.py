@@ -31,6 +31,7 @@ INSTALLED_APPS = [
     "bcl.linkage",
     "bcl.recovery",
     "bcl.issuance",
+    "bcl.subscriptions",
     "bcl.backup",
     "bcl.console",
 ]

@@ -11,6 +11,7 @@ import importlib.util
 
 SUBSCRIPTIONS: dict[str, str] = {
     "issuance": "issuance.refresh_issuable_records",
+    "subscriptions": "subscriptions.prepare_deliveries",
     "resident_store": "resident_store.tidy_search",
 }
 

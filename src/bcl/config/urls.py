@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", health.numbers),
     path("wire/", include("bcl.linkage.wire.urls")),
     path("wire/", include("bcl.issuance.wire.urls")),
+    path("wire/", include("bcl.subscriptions.wire.urls")),
 ]
 
 handler400 = "bcl.config.middleware.bad_request"

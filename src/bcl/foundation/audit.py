@@ -31,7 +31,7 @@ from django.db import transaction
 from bcl.foundation import audit_rows, crypto, log, tenancy
 from bcl.foundation.models import AgencyAuditEntry, AuditEntry
 
-ActorKind = Literal["staff", "terminal", "gateway", "center", "system"]
+ActorKind = Literal["staff", "terminal", "gateway", "center", "subscriber", "system"]
 
 _ACT = re.compile(r"[a-z][a-z_]{2,63}\Z")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}\Z")

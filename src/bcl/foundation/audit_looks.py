@@ -23,7 +23,7 @@ from bcl.foundation.audit import EVERYBODY, SHOW_RESIDENT
 from bcl.foundation.models import AuditEntry
 
 _ACTS = Path(__file__).with_name("audit_acts.csv")
-_PLACES = ("screen", "terminal", "transaction", "export", "center")
+_PLACES = ("screen", "terminal", "transaction", "export", "center", "subscription")
 
 
 @dataclass(frozen=True)

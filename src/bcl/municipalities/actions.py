@@ -157,6 +157,58 @@ def revoke_delivery_center(
     return bool(changed)
 
 
+def register_subscriber(
+    subscriber_id: str,
+    name_ja: str,
+    cert_pem: bytes | str,
+    *,
+    by: audit.Actor = audit.SYSTEM,
+    at: datetime | None = None,
+) -> queries.SubscriberIdentity:
+    """Register a system that may subscribe, or give it a new certificate.
+
+    Raises ValueError when the certificate is another subscriber's.
+    """
+    at, fingerprint = at or clock.now(), _fingerprint(cert_pem)
+    with transaction.atomic():
+        others = models.Subscriber.objects.filter(cert_fingerprint=fingerprint)
+        if others.exclude(pk=subscriber_id).exists():
+            raise ValueError("this certificate is registered for another subscriber")
+        models.Subscriber.objects.update_or_create(
+            subscriber_id=subscriber_id,
+            defaults={
+                "name_ja": name_ja,
+                "cert_fingerprint": fingerprint,
+                "status": "REGISTERED",
+                "registered_at": at,
+                "revoked_at": None,
+            },
+        )
+        audit.record_agency(
+            act="register_subscriber",
+            by=by,
+            at=at,
+            detail={"subscriber_id": subscriber_id, "cert_sha256": fingerprint},
+        )
+    return queries.SubscriberIdentity(subscriber_id, name_ja)
+
+
+def revoke_subscriber(
+    subscriber_id: str, *, by: audit.Actor = audit.SYSTEM, at: datetime | None = None
+) -> bool:
+    """Revoke a subscriber at once, for every town; False when it is unknown or revoked already."""
+    at = at or clock.now()
+    with transaction.atomic():
+        changed = models.Subscriber.objects.filter(pk=subscriber_id, status="REGISTERED").update(
+            status="REVOKED", revoked_at=at
+        )
+        if changed:
+            audit.record_agency(
+                act="revoke_subscriber", by=by, at=at, detail={"subscriber_id": subscriber_id}
+            )
+    return bool(changed)
+
+
 def set_setting(
     municipality_code: str,
     name: str,

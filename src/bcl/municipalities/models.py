@@ -123,6 +123,35 @@ class DeliveryCenter(models.Model):
         return self.center_id
 
 
+class Subscriber(models.Model):
+    """A system that may subscribe to towns' data: known by its TLS certificate (R-029).
+
+    Found by certificate before any town is known, hence agency scope. What it may have of which
+    town stands in that town's subscriptions.
+    """
+
+    subscriber_id = models.CharField(max_length=32, primary_key=True, verbose_name="配り先番号")
+    name_ja = models.CharField(max_length=64, verbose_name="システム名")
+    cert_fingerprint = models.CharField(
+        max_length=64, unique=True, verbose_name="証明書の指紋（SHA-256）"
+    )
+    status = models.CharField(max_length=16, default="REGISTERED", verbose_name="状態")
+    registered_at = models.DateTimeField(verbose_name="登録日時")
+    revoked_at = models.DateTimeField(null=True, verbose_name="失効日時")
+
+    class Meta:
+        verbose_name = "配り先のシステム"
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(status__in=_PARTY_STATES), name="subscriber_status_is_known"
+            ),
+            _revoked_together("subscriber_revoked_with_its_time"),
+        )
+
+    def __str__(self) -> str:
+        return self.subscriber_id
+
+
 class StaffMember(models.Model):
     """A member of staff who may act on the command line with a signing key (D31)."""
 

@@ -46,6 +46,14 @@ class DeliveryCenterIdentity:
 
 
 @dataclass(frozen=True)
+class SubscriberIdentity:
+    """A registered, unrevoked system that may subscribe."""
+
+    id: str
+    name_ja: str
+
+
+@dataclass(frozen=True)
 class RecoveryReceiver:
     """A receiver of recovery packages: its id and age public key (`age1…`)."""
 
@@ -111,6 +119,21 @@ def find_delivery_center_by_cert(cert_der: bytes) -> DeliveryCenterIdentity | No
     if row is None:
         return None
     return DeliveryCenterIdentity(row.center_id, _public_key(row.signing_public_key))
+
+
+def find_subscriber_by_cert(cert_der: bytes) -> SubscriberIdentity | None:
+    """The subscriber that holds this TLS certificate, if registered and not revoked."""
+    return _subscriber(cert_fingerprint=cert_fingerprint(cert_der))
+
+
+def find_subscriber(subscriber_id: str) -> SubscriberIdentity | None:
+    """A registered subscriber by id, or None when unknown or revoked."""
+    return _subscriber(pk=subscriber_id)
+
+
+def _subscriber(**which: str) -> SubscriberIdentity | None:
+    row = models.Subscriber.objects.filter(status="REGISTERED", **which).first()
+    return None if row is None else SubscriberIdentity(row.subscriber_id, row.name_ja)
 
 
 def setting_at(municipality_code: str, name: str, at: datetime, *, default: Any = None) -> Any:

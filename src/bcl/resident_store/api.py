@@ -19,6 +19,7 @@ from bcl.resident_store.actions.recovery_zip import (
     RecoveryContents,
     write_recovery_zip,
 )
+from bcl.resident_store.database import lock_town
 from bcl.resident_store.event_dates import find_household_on, find_person_on
 from bcl.resident_store.fragments import Match
 from bcl.resident_store.hold_list import Hold, lift_hold, list_holds
@@ -28,7 +29,14 @@ from bcl.resident_store.person_search import (
     PersonSearchResult,
     search_persons,
 )
+from bcl.resident_store.protection import (
+    Protected,
+    household_members,
+    protected_keys,
+    tells_a_place,
+)
 from bcl.resident_store.queries import (
+    LiveRecords,
     UnknownColumn,
     applied_position,
     changes_of_load,
@@ -43,6 +51,7 @@ from bcl.resident_store.queries import (
     household_key_held,
     is_household_held,
     is_person_held,
+    live_records,
     load_number_at,
     person_key_held,
     read_records,
@@ -61,13 +70,14 @@ from bcl.resident_store.rules import (
 )
 
 __all__ = [
-    "Ambiguous", "CertLink", "Differences", "FeedEntry", "FileCounts", "FileDifferences", "Hold",
-    "LoadResult", "LoadSummary", "Match", "NoSuchLoad", "PageFault", "PersonHit",
-    "PersonSearchResult", "Position", "RecordVersion", "RecoveryContents", "RepeatedSequence",
-    "UnknownColumn", "Verdict", "applied_position", "apply_files", "changes_of_load",
-    "columns_of_profile", "counts", "find_by_key", "find_by_search", "find_cert_link",
-    "find_household", "find_household_on", "find_person", "find_person_on", "held_counts",
-    "household_key_held", "is_household_held", "is_person_held", "lift_hold", "list_holds",
-    "load_number_at", "person_key_held", "read_records", "read_seal_image", "reconcile",
-    "search_persons", "write_recovery_zip",
+    "Ambiguous", "CertLink", "Differences", "FeedEntry", "FileCounts", "FileDifferences",
+    "Hold", "LiveRecords", "LoadResult", "LoadSummary", "Match", "NoSuchLoad", "PageFault",
+    "PersonHit", "PersonSearchResult", "Position", "Protected", "RecordVersion",
+    "RecoveryContents", "RepeatedSequence", "UnknownColumn", "Verdict", "applied_position",
+    "apply_files", "changes_of_load", "columns_of_profile", "counts", "find_by_key",
+    "find_by_search", "find_cert_link", "find_household", "find_household_on", "find_person",
+    "find_person_on", "held_counts", "household_key_held", "household_members",
+    "is_household_held", "is_person_held", "lift_hold", "list_holds", "live_records",
+    "load_number_at", "lock_town", "person_key_held", "protected_keys", "read_records",
+    "read_seal_image", "reconcile", "search_persons", "tells_a_place", "write_recovery_zip",
 ]

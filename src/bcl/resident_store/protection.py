@@ -6,6 +6,7 @@ protected as a whole: an address of one is the address of all.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,9 +16,17 @@ from django.db.models import Max
 from bcl.resident_store import database, queries
 from bcl.resident_store.models import Load, Page
 from bcl.resident_store.pages import LATEST, PAGE_ROWS, live_slots, unpack_slots
+from bcl_contract.linkage.layouts import Column
 
 _MEASURES, _RESIDENTS = "J04", "J01"
 _ENDED, _COUNTERPARTY = "3", "3"
+# Whatever may say where somebody lives, lived, will live or can be reached. Free text may hold an
+# address too, and so may what a change of a record was from and to.
+_PLACE = re.compile(
+    "(^|_)town|address(?!ee)|domicile|destination|location|place_of|evacuation_|telephone|contact|"
+    "_lot|_building|postal|overseas|ward_code|district_code|_municipality|household_members|"
+    "property|additional_entry|remarks|values_"
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,11 @@ class Protected:
     def covers(self, person_key: int, household_key: int) -> bool:
         """Whether what tells where this person lives is to be held back."""
         return person_key in self.persons or household_key in self.households
+
+
+def tells_a_place(column: Column) -> bool:
+    """Whether a column's value may say where somebody lives, lived or will live."""
+    return _PLACE.search(column.name) is not None
 
 
 def protected_keys(municipality_code: str) -> Protected:
@@ -72,3 +86,19 @@ def _measured_records(municipality_code: str) -> dict[int, int]:
         for slot in np.flatnonzero(wanted).tolist():
             found[page_id * PAGE_ROWS + slot] = int(slots.persons[slot])
     return found
+
+
+@lru_cache(maxsize=8)
+def household_members(
+    municipality_code: str, load_number: int, protected: Protected
+) -> frozenset[int]:
+    """Person keys of everybody in a protected household after the newest load.
+
+    Many files carry the person and not the household. Needs the town's open scope.
+    """
+    return frozenset(
+        version.person_key
+        for household in protected.households
+        for version in queries.find_by_key(municipality_code, household, file_ids=[_RESIDENTS])
+        if version.latest
+    )

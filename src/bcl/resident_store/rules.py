@@ -120,6 +120,7 @@ class FeedEntry:
 
     `household_key` is that of the new version (of the old one when it ended);
     `old_household_key` differs when a person changed households, and is 0 without an old one.
+    `latest`: the new version is the register's newest row of its subject.
     """
 
     file_id: str
@@ -129,6 +130,7 @@ class FeedEntry:
     person_key: int
     household_key: int
     old_household_key: int = 0
+    latest: bool = True
 
 
 @dataclass(frozen=True)

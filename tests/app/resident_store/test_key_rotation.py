@@ -191,7 +191,7 @@ NOT_SEALED = {
     "municipalities_gateway.signing_public_key", "municipalities_deliverycenter.signing_public_key",
     "municipalities_staffmember.signing_public_key", "resident_store_page.live",
     "resident_store_page.slots", "resident_store_searchblock.entries",
-    "resident_store_fragmentsegment.pages",
+    "resident_store_fragmentsegment.pages", "subscriptions_deliverypage.items",
 }
 
 

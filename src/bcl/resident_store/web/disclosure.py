@@ -9,24 +9,17 @@ for separately.
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
+from bcl.resident_store.protection import tells_a_place
 from bcl_contract.linkage.layouts import Column, Interface, Layout
 
 SEE_SENSITIVE = "residents.view_sensitive"
 NEVER_SHOWN = frozenset({"individual_number", "secret_image"})
-# Whatever may say where somebody lives, lived, will live or can be reached. Free text may hold an
-# address too, and so may what a change of a record was from and to.
-_PLACE = re.compile(
-    "(^|_)town|address(?!ee)|domicile|destination|location|place_of|evacuation_|telephone|contact|"
-    "_lot|_building|postal|overseas|ward_code|district_code|_municipality|household_members|"
-    "property|additional_entry|remarks|values_"
-)
 _HERE = Path(__file__).parent
 
 HIDDEN_CLASS = "表示しません"
@@ -57,11 +50,6 @@ class Section:
 
     title_ja: str
     fields: tuple[Field, ...]
-
-
-def tells_a_place(column: Column) -> bool:
-    """Whether a column's value may say where somebody lives, lived or will live."""
-    return _PLACE.search(column.name) is not None
 
 
 def why_hidden(column: Column, sight: Sight) -> str | None:

@@ -1,0 +1,1 @@
+"""Giving towns' data on to other systems, no more than their profile says (購読)."""

@@ -1,0 +1,1 @@
+"""Acts on subscriptions: agreeing, preparing pages, delivering them."""
