@@ -204,8 +204,11 @@ class StatusCollector:
 
     def _center(self) -> tuple[Party, str]:
         state, label = self._label("center")
-        count = count_rows(self._places.folder("center") / "journal.sqlite", "transactions")
-        return Party("外部", "証明書交付センター", state, label, [("取引", f"{count}")]), ""
+        journal = self._places.folder("center") / "journal.sqlite"
+        count = count_rows(journal, "transactions")
+        refused = count_rows(journal, "transactions WHERE state = 'REFUSED'")
+        figures = [("取引", f"{count} 件"), ("窓口へ案内", f"{refused} 件")]
+        return Party("外部", "証明書交付センター", state, label, figures), ""
 
     def _kiosk(self) -> tuple[Party, str]:
         printed = sum(1 for _ in self._places.results.glob("certificate-*.pdf"))
@@ -245,13 +248,13 @@ def ask_safely(key: str, ask: Callable[[], tuple[Party, str]]) -> tuple[Party, s
         return Party(place, name, STOPPED, "応答なし", []), ""
 
 
-def count_rows(journal: Path, table: str) -> int:
-    """Rows of a table of a party's SQLite journal; 0 before there is one."""
+def count_rows(journal: Path, rows: str) -> int:
+    """Rows (a table, with a condition if any) of a party's SQLite journal; 0 before there is one."""
     if not journal.is_file():
         return 0
     connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True, timeout=1)
     try:
-        found = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
+        found = connection.execute(f"SELECT count(*) FROM {rows}").fetchone()  # noqa: S608
     finally:
         connection.close()
     return int(found[0])

@@ -17,7 +17,7 @@ const FLOWS = [
   ["center", "kiosk", "printed", [1045, 180, 1045, 248], [1055, 220]],
   ["jpki", "kiosk", "cards", [1045, 430, 1045, 372], [1055, 406]],
   ["store", "recovery", "asked", [710, 370, 710, 428], [720, 404]],
-  ["recovery", "restore", "recovered", [410, 480, 292, 480], [300, 470]],
+  ["recovery", "restore", "recovered", [410, 480, 292, 480], [332, 470]],
 ];
 
 function element(name, attributes, text) {
