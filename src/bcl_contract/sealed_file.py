@@ -39,9 +39,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 SEGMENT_BYTES = 1 << 20
-_MAGIC = b"BCLSEAL1"
+MAGIC = b"BCLSEAL1"
 _FILE_ID_BYTES = 16
-_HEADER_BYTES = len(_MAGIC) + _FILE_ID_BYTES
+_HEADER_BYTES = len(MAGIC) + _FILE_ID_BYTES
 _SEGMENT_HEAD = struct.Struct(">I12s")
 _TAG_BYTES = 16
 
@@ -90,7 +90,7 @@ class _Opened:
         del self.clear_starts[segment + 1 :]
 
     def associated_data(self, segment: int, clear_length: int) -> bytes:
-        return _MAGIC + self.file_id + struct.pack(">QI", segment, clear_length) + self.context
+        return MAGIC + self.file_id + struct.pack(">QI", segment, clear_length) + self.context
 
     def scan(self) -> int:
         """Note every whole segment; return the number of bytes behind the last whole one."""
@@ -111,9 +111,9 @@ class _Opened:
         header = os.pread(self.descriptor, _HEADER_BYTES, 0)
         if len(header) < _HEADER_BYTES:
             return False
-        if header[: len(_MAGIC)] != _MAGIC:
+        if header[: len(MAGIC)] != MAGIC:
             raise SealedFileError("not a sealed file: the first bytes differ")
-        self.file_id = header[len(_MAGIC) :]
+        self.file_id = header[len(MAGIC) :]
         return True
 
     def seal(self, segment: int, clear: bytes) -> bytes:
@@ -185,7 +185,7 @@ class SealedWriter:
         if not file.read_header():
             file.file_id = secrets.token_bytes(_FILE_ID_BYTES)
             os.ftruncate(file.descriptor, 0)
-            _write_all(file.descriptor, _MAGIC + file.file_id, 0)
+            _write_all(file.descriptor, MAGIC + file.file_id, 0)
             os.fsync(file.descriptor)
             _fsync_folder(self._path.parent)
         else:

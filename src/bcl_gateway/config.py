@@ -101,6 +101,7 @@ class GatewayConfig:
     first_sequence_main: int = 1
     first_sequence_urgent: int = 1
     purge_minutes: float = 10.0
+    rejected_days: float = 14.0
     limits: SendingLimits = field(default_factory=SendingLimits)
     folders: FolderSettings | None = None
 
@@ -235,6 +236,7 @@ def _tuning(table: _Table) -> dict[str, Any]:
         ("unfinished_minutes", 60, 0.01, 1440),
         ("interval_seconds", 10, 0.05, 86400),
         ("purge_minutes", 10, 0.01, 1440),
+        ("rejected_days", 14, 0.1, 366),
     ):
         values[name] = float(table.number(name, default, low, high))
     return values

@@ -6,13 +6,10 @@ Looks, never repairs. Each check gives a code word for programs and a Japanese l
 from __future__ import annotations
 
 import shutil
-import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
 
 from cryptography import x509
 
@@ -22,29 +19,38 @@ from bcl_gateway.config import ENVIRONMENT_TEXTS, GatewayConfig
 from bcl_gateway.connection import LineBroken, ServerRefuses, WireConnection
 from bcl_gateway.journal import Journal
 from bcl_gateway.private_files import is_private
+from bcl_gateway.self_audit import (
+    Check,
+    audit_clear_files,
+    audit_listeners,
+    audit_private_files,
+    audit_spool,
+    audit_take_out,
+    audit_transfer_folders,
+)
 from bcl_gateway.sign import load_keys
 
 MAXIMUM_CLOCK_SKEW = timedelta(seconds=60)
 EXPIRY_WARNING = timedelta(days=30)
 
 
-@dataclass(frozen=True)
-class Check:
-    """One look. `ok` None = could not be judged now (no line), which is no failure of its own."""
-
-    name: str
-    ok: bool | None
-    text_ja: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Give the machine form."""
-        return {"name": self.name, "ok": self.ok, "text": self.text_ja}
-
-
 def examine(config: GatewayConfig, journal: Journal) -> list[Check]:
     """Run every check; never raises for what it finds."""
     checks: list[Check] = []
-    for look in (_environment, _keys, _folders, _spool, _disk, _drop_disk, _certificate, _line):
+    for look in (
+        _environment,
+        _keys,
+        _folders,
+        audit_private_files,
+        audit_spool,
+        audit_clear_files,
+        audit_take_out,
+        audit_listeners,
+        audit_transfer_folders,
+        _disk,
+        _drop_disk,
+        *(_OF_THE_LINE if config.folders is None else ()),
+    ):
         checks += look(config, journal)
     return checks
 
@@ -71,6 +77,8 @@ def _keys(config: GatewayConfig, _: Journal) -> Iterator[Check]:
         if not isinstance(keys, Refusal)
         else f"鍵ファイル {keys.detail['file']} が使えません（権限0600か確かめてください）",
     )
+    if config.folders is not None:
+        return
     path = config.server.key_file
     fine = path.exists() and is_private(path)
     yield Check(
@@ -91,28 +99,6 @@ def _folders(config: GatewayConfig, _: Journal) -> Iterator[Check]:
         "作業用フォルダーは本人だけが使えます（0700）"
         if not open_ones
         else f"ほかの利用者が入れるフォルダーがあります: {'、'.join(open_ones)}（0700にします）",
-    )
-
-
-def _spool(config: GatewayConfig, journal: Journal) -> Iterator[Check]:
-    known = {item.spool_file for item in journal.items() if item.receipt is None}
-    wrong_mode, left_over = 0, 0
-    for path in config.spool_dir.iterdir():
-        wrong_mode += stat.S_IMODE(path.lstat().st_mode) != 0o600
-        left_over += path.name not in known
-    yield Check(
-        "spool_modes",
-        not wrong_mode,
-        "送信待ちの暗号化ファイルの権限は0600です"
-        if not wrong_mode
-        else f"送信待ちの暗号化ファイル{wrong_mode}件の権限が0600ではありません",
-    )
-    yield Check(
-        "spool_purged",
-        not left_over,
-        "受領後の暗号化ファイルは残っていません"
-        if not left_over
-        else f"受領後の暗号化ファイルが{left_over}件残っています（次の処理で消します）",
     )
 
 
@@ -198,3 +184,7 @@ def _clock(header: str | None, now: Callable[[], datetime]) -> Check:
         fine,
         f"BCLとの時計のずれは{seconds}秒です" + ("" if fine else "（60秒以内に合わせてください）"),
     )
+
+
+_OF_THE_LINE = (_certificate, _line)
+"""Looks that only the built-in way needs: an external tool has a line of its own."""

@@ -3,8 +3,10 @@
 import importlib.metadata
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bcl_contract import clock
+from bcl_gateway import self_audit
 from bcl_gateway.api import Gateway
 from bcl_gateway.config import ConfigFault, load_config, parse_config
 from bcl_gateway.main import gateway as command
@@ -130,7 +133,9 @@ def test_config__relative_paths_and_missing_entries(make_settings, tmp_path: Pat
 @pytest.mark.requirement("R-004")
 def test_doctor__everything_in_order__all_good(gateway: Gateway) -> None:
     checks = {check.name: check for check in gateway.doctor()}
-    assert {name for name, check in checks.items() if check.ok is not True} <= {"clock"}
+    assert {name for name, check in checks.items() if check.ok is not True} <= {
+        "clock", "no_listener", "no_media",
+    }  # fmt: skip
     assert "certificate" in checks and "reachable" in checks and "same_disk" in checks
 
 
@@ -143,6 +148,12 @@ def test_doctor__everything_in_order__all_good(gateway: Gateway) -> None:
         ("spool folder open", "folder_modes"),
         ("spool file open", "spool_modes"),
         ("left-over", "spool_purged"),
+        ("clear text in the spool", "spool_sealed"),
+        ("clear text behind a magic", "spool_sealed"),
+        ("journal readable", "file_modes"),
+        ("clear folder left at work", "clear_work"),
+        ("returned long ago", "clear_rejected"),
+        ("forgotten in the drop", "clear_drop"),
         ("disk full", "free_space"),
         ("certificate expires", "certificate"),
         ("no server", "reachable"),
@@ -173,12 +184,77 @@ def test_doctor__one_thing_wrong__names_it(
             "tls key readable": lambda: (tmp_path / "key_file").chmod(0o604),
             "spool folder open": lambda: spool.chmod(0o755),
             "spool file open": lambda: (spool / "x").touch(0o644),
-            "left-over": lambda: (spool / "x").touch(0o600),
+            "left-over": lambda: aged(spool / "x", minutes=11).chmod(0o600),
+            "clear text in the spool": lambda: (spool / "x").write_text("氏名,住所"),
+            "clear text behind a magic": lambda: (spool / "x").write_bytes(
+                b"BCLSEAL1" + b"name,address\r\n" * 500
+            ),
+            "journal readable": lambda: own.config.journal_file.chmod(0o644),
+            "clear folder left at work": lambda: (own.config.work_dir / "77").mkdir(),
+            "returned long ago": lambda: aged(own.config.rejected_dir / "x", minutes=15 * 1440),
+            "forgotten in the drop": lambda: aged(own.config.drop_dir / "x", minutes=6000),
             "no server": server.close,
         }.get(broken, lambda: None)()
         with clock.use(clock.Clock(offset=offset)):
             checks = own.doctor()
     assert name in {check.name for check in checks if check.ok is False}
+
+
+def aged(path: Path, *, minutes: int) -> Path:
+    """An empty folder (in the spool a file) that was last changed so long ago."""
+    if path.parent.name == "spool":
+        path.write_bytes(b"BCLSEAL1")
+    else:
+        path.mkdir()
+    at = time.time() - minutes * 60
+    os.utime(path, (at, at))
+    return path
+
+
+@pytest.mark.requirement("R-041")
+def test_doctor__while_things_wait__all_good(gateway: Gateway, drop) -> None:
+    """Sealed, returned, and taken: every file the gateway itself makes passes its own audit."""
+    drop("good")
+    assert isinstance(gateway.collect(), object) and isinstance(gateway.check(), list)
+    gateway.sign()
+    drop("waiting")
+    gateway.collect()
+    assert len(list(gateway.config.spool_dir.iterdir())) == 1
+    assert [check for check in gateway.doctor() if check.ok is False] == []
+
+
+@pytest.mark.requirement("R-041")
+def test_commands__every_one__was_looked_at_for_take_out() -> None:
+    assert set(command.commands) == self_audit.COMMANDS
+
+
+@pytest.mark.requirement("R-041")
+def test_removable_media__a_stick_or_its_partition__is_named(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/mountinfo").write_text(
+        "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n23 22 8:17 / /media/usb rw - vfat /dev/sdb1 rw\n"
+    )
+    for disk, part, number, flag in (("sda", "sda1", "8:1", "0"), ("sdb", "sdb1", "8:17", "1")):
+        folder = tmp_path / "sys/block" / disk / part
+        folder.mkdir(parents=True)
+        (folder.parent / "removable").write_text(f"{flag}\n")
+        (tmp_path / "sys/dev/block").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sys/dev/block" / number).symlink_to(folder)
+    assert self_audit.removable_media(tmp_path) == ["/media/usb"]
+    assert self_audit.removable_media(tmp_path / "nothing") is None
+
+
+@pytest.mark.requirement("R-013")
+def test_listening_ports__of_this_account__are_seen() -> None:
+    import socket
+
+    with socket.socket() as own:
+        own.bind(("127.0.0.1", 0))
+        port = own.getsockname()[1]
+        assert port not in self_audit.listening_ports(os.geteuid())
+        own.listen()
+        assert port in self_audit.listening_ports(os.geteuid())
+        assert port not in self_audit.listening_ports(os.geteuid() + 4321)
 
 
 @pytest.mark.requirement("R-004")

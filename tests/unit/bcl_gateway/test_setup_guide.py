@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -76,7 +77,28 @@ def test_guide__followed_step_by_step__self_check_is_all_good(
     settings["tuning"]["minimum_free_mib"] = 1
     (etc / "gateway.toml").write_text(as_toml(settings))
     said = follow("doctor")
-    assert "[否]" not in said and said.count("[良]") >= 8
+    assert "[否]" not in said and said.count("[良]") >= 15
+
+    # Bandwidth limits of the guide are settings that are taken, and seen.
+    (limits,) = blocks("toml sending")
+    (etc / "gateway.toml").write_text(as_toml(settings) + "\n" + limits)
+    shown = subprocess.run(
+        [str(program), "--config", str(etc / "gateway.toml"), "status"],
+        env=environ, capture_output=True, text=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+    assert "08:30～17:15は毎秒 250,000バイト" in shown
+
+    # The same machine handed over to an external transfer tool: only settings change.
+    follow("transfer-folders")
+    (written,) = blocks("toml transfer")
+    transfer = tomllib.loads(written.replace('"/var/', f'"{tmp_path}/var/'))["transfer"]
+    transfer["recipient"] = str(pyrage.x25519.Identity.generate().to_public())
+    external = settings | {
+        "server": {"receipt_key": given["receipt_key"]}, "transfer": transfer,
+    }  # fmt: skip
+    (etc / "gateway.toml").write_text(as_toml(external))
+    said = follow("doctor")
+    assert "[否]" not in said and "転送ソフト" in said
 
 
 def _answer_request(etc: Path, pki) -> None:
