@@ -31,7 +31,7 @@ $(VENV)/.test: $(VENV)/.run requirements-dev.lock
 	@$(BIN)/python -c 'import pytest, hypothesis, playwright'
 	@touch $@
 
-demo: setup ## 町一つ分のデータを送り、住民票を一通発行し、復旧まで見せる（ARGS=--check で確認だけして終わる）
+demo: setup ## 町一つ分のデータを送り、三種類の証明書を発行し、復旧まで見せる（ARGS=--check で確認だけして終わる）
 	@$(BIN)/bcl world demo $(ARGS)
 
 test: setup-test ## すべての試験を行う

@@ -17,15 +17,15 @@ import time
 from collections.abc import Callable
 from datetime import date
 
+from bcl.issuance.documents.compose import compose
 from bcl.issuance.documents.demo_seal import draw_demo_seal
 from bcl.issuance.documents.fit import place
 from bcl.issuance.documents.font import DEFAULT_FONT_PATH, is_selector, load_typeface
-from bcl.issuance.documents.layout import load_layout
 from bcl.issuance.documents.lints import Expected, lint
 from bcl.issuance.documents.model import PlacedModel
 from bcl.issuance.documents.read_back import compare
-from bcl.issuance.documents.resident_record_copy import compose
 from bcl.issuance.documents.typst_renderer import render
+from bcl.issuance.kinds import definition_of
 from bcl.issuance.records import (
     Certifier,
     CopyOptions,
@@ -33,6 +33,7 @@ from bcl.issuance.records import (
     HouseholdRecord,
     Marks,
     PersonRecord,
+    Records,
     Scope,
 )
 
@@ -85,9 +86,11 @@ class _Papers:
     """Different households, ready to compose."""
 
     def __init__(self) -> None:
-        self.layout = load_layout()
+        self.definition = definition_of("resident_record_copy-household-1")
         self.typeface = load_typeface(DEFAULT_FONT_PATH)
-        self.options = CopyOptions(Scope.HOUSEHOLD, relationship=True, registered_domicile=True)
+        self.options = CopyOptions(
+            Scope.HOUSEHOLD, frozenset({"relationship", "registered_domicile"})
+        )
         self.certifier = Certifier("見本市長", "見本　太郎", draw_demo_seal("見本市長"), 20.0)
 
     def expected(self, seed: int) -> Expected:
@@ -97,14 +100,22 @@ class _Papers:
         edition = Edition(f"{seed:026d}", date(2026, 11, 22))
         household = HouseholdRecord("999997", members, 1)
         first = members[0].addressee_number
-        return Expected(household, first, self.options, Marks(), self.certifier, edition)
+        return Expected(
+            Records(household),
+            first,
+            self.options,
+            self.definition,
+            Marks(),
+            self.certifier,
+            edition,
+        )
 
     def place(self, expected: Expected) -> PlacedModel:
         model = compose(
-            expected.household,
+            expected.records,
             expected.applicant,
             options=self.options,
-            layout=self.layout,
+            definition=self.definition,
             marks=expected.marks,
             certifier=self.certifier,
             edition=expected.edition,

@@ -187,10 +187,15 @@ def era_of(day: date) -> tuple[str, str, int]:
     raise InvalidValue("before the first era")
 
 
+def format_wareki_year(day: date) -> str:
+    """Write the year of a day in the Japanese calendar, e.g. 令和8年, 令和元年."""
+    _, name, year = era_of(day)
+    return f"{name}{'元' if year == 1 else year}年"
+
+
 def format_wareki(day: date) -> str:
     """Write a date in the Japanese calendar, e.g. 令和8年11月22日, 令和元年5月1日."""
-    _, name, year = era_of(day)
-    return f"{name}{'元' if year == 1 else year}年{day.month}月{day.day}日"
+    return f"{format_wareki_year(day)}{day.month}月{day.day}日"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,13 @@ from bcl.issuance.actions.refresh import (
 from bcl.issuance.actions.set_up import lift_block, place_block, register_official_seal
 from bcl.issuance.actions.states import close_overdue, forget_old_messages
 from bcl.issuance.documents.demo_seal import draw_demo_seal
-from bcl.issuance.queries import count_transactions, find_freshness
+from bcl.issuance.queries import (
+    PlacedBlock,
+    count_transactions,
+    find_freshness,
+    list_blocks,
+    tax_years,
+)
 from bcl.issuance.rules import BlockScope, Freshness
 
 __all__ = [
@@ -36,6 +42,7 @@ __all__ = [
     "Issued",
     "Offer",
     "Offered",
+    "PlacedBlock",
     "Refreshed",
     "close_overdue",
     "compare_with_store",
@@ -47,10 +54,12 @@ __all__ = [
     "inquire",
     "issue_certificate",
     "lift_block",
+    "list_blocks",
     "make_golden_papers",
     "place_block",
     "rebuild_issuable_records",
     "reconcile_day",
     "refresh_issuable_records",
     "register_official_seal",
+    "tax_years",
 ]

@@ -40,6 +40,14 @@ class BlindKeys:
         """Digest the two parts that name a user-authentication certificate."""
         return self._digest(f"{issuer_key}\x00{serial_number}".encode(), b"bcl-iss-card")
 
+    def seal(self, seal_registration_number: str) -> bytes:
+        """Digest a seal registration number."""
+        return self._digest(seal_registration_number.encode(), b"bcl-iss-seal")
+
+    def tax_year(self, addressee_number: str, tax_year: str) -> bytes:
+        """Digest one person's tax year."""
+        return self._digest(f"{addressee_number}\x00{tax_year}".encode(), b"bcl-iss-tax")
+
     def municipality(self) -> bytes:
         """The key under which blocks on the whole town stand."""
         return self._digest(MUNICIPALITY_WORD, b"bcl-iss-town")

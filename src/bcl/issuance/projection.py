@@ -42,10 +42,10 @@ def counts(file_id: str, columns: Mapping[str, str]) -> bool:
     """
     if columns.get("deleted") == "1":
         return False
-    if file_id == subscription.RESIDENTS:
-        return columns.get("latest") == "1"
+    if file_id in subscription.WITH_HISTORY and columns.get("latest") != "1":
+        return False
     if file_id == subscription.MEASURES:
-        return columns.get("latest") == "1" and columns.get("measure_kind") != MEASURE_ENDED
+        return columns.get("measure_kind") != MEASURE_ENDED
     if file_id == subscription.CARD_LINKS:
         return columns.get("digital_certificate_kind") in USER_AUTH_KINDS
     return True
@@ -91,12 +91,29 @@ def _keys(
     if file_id == subscription.CARD_LINKS:
         card = blind.card(columns.get("issuer_key", ""), columns.get("serial_number", ""))
         return person_key, None, card
+    if file_id == subscription.SEAL_IMAGES:
+        return None, None, blind.seal(columns.get("seal_registration_number", ""))
+    if file_id in subscription.TAXES:
+        return person_key, None, blind.tax_year(addressee or "", columns.get("tax_year", ""))
     if file_id == subscription.BLOCKS:
-        # Only the key that the block is about: a block on a person is none on the household.
-        scope = columns.get("block_scope")
-        return {
-            BlockScope.PERSON.value: (person_key, None, None),
-            BlockScope.HOUSEHOLD.value: (None, household_key, None),
-            BlockScope.MUNICIPALITY.value: (None, None, blind.municipality()),
-        }.get(scope or "", (None, None, None))
+        return _keys_of_block(blind, columns, person_key, household_key)
     return person_key, household_key, None
+
+
+def _keys_of_block(
+    blind: BlindKeys,
+    columns: Mapping[str, str],
+    person_key: bytes | None,
+    household_key: bytes | None,
+) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """Only the key that the block is about: a block on a person is none on the household."""
+    seal = columns.get("seal_registration_number", "")
+    everybody = (None, None, blind.municipality())
+    return {
+        BlockScope.PERSON.value: (person_key, None, None),
+        BlockScope.HOUSEHOLD.value: (None, household_key, None),
+        BlockScope.SEAL.value: (None, None, blind.seal(seal)),
+        # A block on a tax year is one person's when it names one, else everybody's.
+        BlockScope.TAX_YEAR.value: (person_key, None, None) if person_key else everybody,
+        BlockScope.MUNICIPALITY.value: everybody,
+    }.get(columns.get("block_scope", ""), (None, None, None))

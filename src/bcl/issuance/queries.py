@@ -10,7 +10,7 @@ from datetime import date, datetime
 from django.db.models import Count, Q, QuerySet
 
 from bcl.foundation import crypto, tenancy
-from bcl.issuance import projection, subscription
+from bcl.issuance import projection, records_of_kinds, subscription
 from bcl.issuance.digests import BlindKeys
 from bcl.issuance.models import (
     IssuableRecord,
@@ -19,12 +19,20 @@ from bcl.issuance.models import (
     OfficialSeal,
     ProjectionPosition,
 )
-from bcl.issuance.records import RESIDENT, Certifier, HouseholdRecord, PersonRecord
+from bcl.issuance.records import (
+    RESIDENT,
+    Certifier,
+    HouseholdRecord,
+    PersonRecord,
+    SealRecord,
+    TaxYearRecord,
+)
 from bcl.issuance.rules import Block, BlockScope, CardLink, Freshness
-from bcl.issuance.settings import TownSettings
+from bcl.issuance.settings import TownSettings, town_settings
 from bcl.resident_store import api as resident_store
 
 REASON_BYTES = 64
+_SEAL_NUMBER = "seal_registration_number"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -37,6 +45,9 @@ class Issuable:
     household_held: bool = False
     measured: frozenset[str] = field(default=frozenset())
     blocks: tuple[Block, ...] = ()
+    seal: SealRecord | None = None
+    seal_ambiguous: bool = False
+    tax: TaxYearRecord | None = None
 
 
 def card_key(municipality_code: str, issuer_key: str, serial_number: str) -> bytes:
@@ -57,8 +68,13 @@ def find_freshness(municipality_code: str) -> Freshness:
     )
 
 
-def find_issuable(municipality_code: str, card: bytes) -> Issuable:
-    """Read links, person, household, measures and blocks for one card (step 5)."""
+def find_issuable(
+    municipality_code: str, card: bytes, *, tax_year: int | None = None, seal: bool = False
+) -> Issuable:
+    """Read links, person, household, measures and blocks for one card (step 5).
+
+    `seal` brings the seal registration along, `tax_year` the assessment of that year.
+    """
     blind = BlindKeys.of(municipality_code)
     records = IssuableRecord.objects.filter(municipality_code=municipality_code)
     links = tuple(
@@ -80,6 +96,10 @@ def find_issuable(municipality_code: str, card: bytes) -> Issuable:
     present = _present(everybody)
     version = max(p.version for p in everybody)
     keys = {blind.person(p.addressee_number): p.addressee_number for p in everybody}
+    applicant = own[0].addressee_number
+    registered, ambiguous = (
+        records_of_kinds.find_seal(municipality_code, blind, applicant) if seal else (None, False)
+    )
     return Issuable(
         links=links,
         person=own[0],
@@ -88,8 +108,33 @@ def find_issuable(municipality_code: str, card: bytes) -> Issuable:
         or _is_inconsistent(present)
         or _is_held(municipality_code, own[0]["household_number"], everybody),
         measured=_measured(municipality_code, records, keys),
-        blocks=_blocks(municipality_code, records, blind, household_key, keys),
+        blocks=_blocks(
+            municipality_code,
+            records,
+            [blind.municipality(), *([blind.seal(registered[_SEAL_NUMBER])] if registered else [])],
+            household_key,
+            keys,
+        ),
+        seal=registered,
+        seal_ambiguous=ambiguous,
+        tax=records_of_kinds.find_tax_year(municipality_code, blind, applicant, tax_year)
+        if tax_year is not None
+        else None,
     )
+
+
+def tax_year_of(municipality_code: str, issuable: Issuable, year: int) -> TaxYearRecord | None:
+    """What was assessed for the holder of the card in a year; None when nobody is known."""
+    if issuable.person is None:
+        return None
+    blind = BlindKeys.of(municipality_code)
+    number = issuable.person.addressee_number
+    return records_of_kinds.find_tax_year(municipality_code, blind, number, year)
+
+
+def tax_years(municipality_code: str, *, at: datetime) -> tuple[int, ...]:
+    """The tax years a town certifies at a moment, the newest first."""
+    return town_settings(municipality_code, at).rules.tax_years(at.date())
 
 
 def first_residents(municipality_code: str, limit: int) -> list[str]:
@@ -197,14 +242,14 @@ def _measured(
 def _blocks(
     municipality_code: str,
     records: QuerySet[IssuableRecord],
-    blind: BlindKeys,
+    lookup_keys: list[bytes],
     household_key: bytes,
     keys: dict[bytes, str],
 ) -> tuple[Block, ...]:
     of_town = records.filter(file_id=subscription.BLOCKS).filter(
         Q(person_key__in=list(keys))
         | Q(household_key=household_key)
-        | Q(lookup_key=blind.municipality())
+        | Q(lookup_key__in=lookup_keys)
     )
     by_town = [
         Block(
@@ -214,6 +259,7 @@ def _blocks(
             ends_at=_moment(columns.get("block_ends_at")),
             by_staff=False,
             addressee_number=columns.get("addressee_number", ""),
+            tax_year=columns.get("tax_year", ""),
         )
         for columns, _ in _open(municipality_code, of_town)
     ]
@@ -235,6 +281,46 @@ def _blocks(
     return tuple(by_staff + by_town)
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedBlock:
+    """A block that staff placed and nobody has lifted (発行禁止設定); names nobody."""
+
+    number: int
+    scope: BlockScope
+    certificate_kind: str
+    reason: str
+    starts_at: datetime
+    ends_at: datetime | None
+    placed_at: datetime
+    placed_by: str
+
+
+def list_blocks(
+    municipality_code: str, *, addressee_number: str = "", household_number: str = ""
+) -> tuple[PlacedBlock, ...]:
+    """The staff's blocks not yet lifted, the newest first; those on one person or household."""
+    with tenancy.scope(municipality_code):
+        rows = IssuanceBlock.objects.filter(municipality_code=municipality_code, lifted_at=None)
+        blind = BlindKeys.of(municipality_code)
+        if addressee_number:
+            rows = rows.filter(person_key=blind.person(addressee_number))
+        if household_number:
+            rows = rows.filter(household_key=blind.household(household_number))
+        return tuple(
+            PlacedBlock(
+                number=row.pk,
+                scope=BlockScope(row.scope),
+                certificate_kind=row.certificate_kind,
+                reason=row.reason,
+                starts_at=row.starts_at,
+                ends_at=row.ends_at,
+                placed_at=row.placed_at,
+                placed_by=row.placed_by,
+            )
+            for row in rows.order_by("-placed_at", "-pk")
+        )
+
+
 def find_certifier(municipality_code: str, town: TownSettings, on: date) -> Certifier | None:
     """Give the mayor and the seal of a day; None while no seal is registered for it."""
     row = (
@@ -251,14 +337,8 @@ def find_certifier(municipality_code: str, town: TownSettings, on: date) -> Cert
     image = crypto.open_cell(
         municipality_code, "issuance_officialseal", "image", row.sha256, bytes(row.image)
     )
-    plain = Certifier(town.head_title, town.mayor_name, image, float(row.side_mm))
     return Certifier(
-        head_title=plain.head_title,
-        name=plain.name,
-        seal_png=plain.seal_png,
-        seal_side_mm=plain.seal_side_mm,
-        sentence_household=town.sentences.get("household", plain.sentence_household),
-        sentence_part=town.sentences.get("part", plain.sentence_part),
+        town.head_title, town.mayor_name, image, float(row.side_mm), dict(town.sentences)
     )
 
 

@@ -63,6 +63,64 @@ class HouseholdRecord:
         return next((m for m in self.members if m.addressee_number == addressee_number), None)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class SealRecord:
+    """The newest seal registration of one person (S01) with its imprint (S02 and the picture).
+
+    `image` is empty columns and `png` None where the imprint is not there or is not the one its
+    digest names.
+    """
+
+    columns: Mapping[str, str]
+    image: Mapping[str, str]
+    png: bytes | None
+    version: int
+
+    def __getitem__(self, column: str) -> str:
+        return self.columns.get(column, "")
+
+    def __repr__(self) -> str:
+        return f"SealRecord(version={self.version})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TaxYearRecord:
+    """What the town assessed for one person in one tax year (T01 to T07).
+
+    `amounts` are yen by list ("income", "deduction", "amount") and code, as the town wrote them.
+    `payments` are the rows of T07 of the year, by term.
+    """
+
+    year: int
+    payer: Mapping[str, str]
+    assessment: Mapping[str, str]
+    amounts: Mapping[str, Mapping[str, str]]
+    dependents: Mapping[str, str]
+    payments: tuple[Mapping[str, str], ...]
+    version: int
+
+    def __repr__(self) -> str:
+        return f"TaxYearRecord({self.year}, version={self.version})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Records:
+    """Everything one paper may be made of, out of one snapshot (証明発行DB)."""
+
+    household: HouseholdRecord
+    seal: SealRecord | None = None
+    tax: TaxYearRecord | None = None
+
+    @property
+    def version(self) -> int:
+        """The newest load any of it came with."""
+        others = [each.version for each in (self.seal, self.tax) if each is not None]
+        return max([self.household.version, *others])
+
+    def __repr__(self) -> str:
+        return f"Records({self.household!r})"
+
+
 class Scope(StrEnum):
     """Whose records are copied (世帯全員・世帯の一部・本人のみ)."""
 
@@ -75,16 +133,14 @@ class Scope(StrEnum):
 class CopyOptions:
     """What the resident chose at the kiosk; everything not chosen is omitted (法12条5項).
 
-    `selected` holds addressee numbers for PART (always with the applicant's own).
+    `shown` holds the names of the kind's options; `selected` addressee numbers for PART (always
+    with the applicant's own); `tax_year` the year of a tax certificate.
     """
 
     scope: Scope
-    relationship: bool = False
-    registered_domicile: bool = False
-    foreign_items: bool = False
-    individual_number: bool = False
-    resident_record_code: bool = False
+    shown: frozenset[str] = frozenset()
     selected: frozenset[str] = field(default=frozenset(), repr=False)
+    tax_year: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +157,17 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Certifier:
-    """Who certifies, with which words and which seal, on one day (認証者・電子公印)."""
+    """Who certifies and with which seal, on one day (認証者・電子公印).
+
+    `sentences` holds the town's own words of certification by "KIND.SCOPE"; where it has none,
+    the kind's definition speaks.
+    """
 
     head_title: str
     name: str
     seal_png: bytes = field(repr=False)
     seal_side_mm: float
-    sentence_household: str = "この写しは、世帯全員の住民票の原本と相違ないことを証明する。"
-    sentence_part: str = "この写しは、世帯の一部の住民票の原本と相違ないことを証明する。"
+    sentences: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,29 @@ tested by the thousand. Sources: handbook I-1(2), domain 5.5 and 5.6, requiremen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from bcl.issuance.records import RESIDENT, CopyOptions, HouseholdRecord, PersonRecord, Scope
+from bcl.issuance.eligibility import RULES
+from bcl.issuance.kinds import KindDefinition, all_kinds
+from bcl.issuance.records import (
+    RESIDENT,
+    CopyOptions,
+    HouseholdRecord,
+    PersonRecord,
+    Records,
+    Scope,
+    SealRecord,
+    TaxYearRecord,
+)
 from bcl_contract.delivery_center import DenyReason, outside_code
 from bcl_contract.refusals import Refusal
-from bcl_contract.values import CertificateKind
 
 MEASURE_ENDED = "3"
 LINK_VALID = "1"
 USER_AUTH_KINDS = frozenset({"1", "2"})
-_KINDS = frozenset(kind.value for kind in CertificateKind)
 _STATE_CODES = {"2": "ISSUE_PERSON_MOVED_OUT", "3": "ISSUE_PERSON_DEAD"}
 
 
@@ -71,6 +81,8 @@ class BlockScope(StrEnum):
 
     PERSON = "1"
     HOUSEHOLD = "2"
+    SEAL = "3"
+    TAX_YEAR = "4"
     MUNICIPALITY = "5"
 
 
@@ -101,16 +113,29 @@ class Block:
     ends_at: datetime | None
     by_staff: bool
     addressee_number: str = field(default="", repr=False)
+    tax_year: str = ""
 
-    def stops(self, kind: str, at: datetime, shown: frozenset[str]) -> bool:
+    def stops(self, definition: KindDefinition, at: datetime, shown: frozenset[str]) -> bool:
         """Tell whether it stops this kind for these persons now; an unreadable time stops."""
+        mine = (definition.code, definition.family)
         # A kind that we don't know stops everything: better a counter visit than a wrong paper.
-        if self.certificate_kind in _KINDS and self.certificate_kind != kind:
+        if self.certificate_kind in all_kinds().codes and self.certificate_kind not in mine:
             return False
-        if self.scope is BlockScope.PERSON and self.addressee_number not in shown:
+        if not self._is_about(shown):
+            return False
+        if self.scope is BlockScope.SEAL and definition.family != "SEAL_REGISTRATION":
+            return False
+        if self.scope is BlockScope.TAX_YEAR and not definition.by_tax_year:
             return False
         begun = self.starts_at is None or self.starts_at <= at
         return begun and (self.ends_at is None or at < self.ends_at)
+
+    def _is_about(self, shown: frozenset[str]) -> bool:
+        if self.scope is BlockScope.PERSON:
+            return self.addressee_number in shown
+        if self.scope is BlockScope.TAX_YEAR:
+            return not self.addressee_number or self.addressee_number in shown
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +150,30 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class TownRules:
-    """The town's settings on one day (証明発行設定)."""
+    """The town's settings on one day (証明発行設定).
 
-    kinds: frozenset[str] = frozenset({CertificateKind.RESIDENT_RECORD_COPY})
-    minimum_age: int = 15
+    `kinds` are codes of definitions; `options` names of their options. `minimum_ages` by code.
+    A new tax year is certified from `tax_year_opens` (month, day) of the year on.
+    """
+
+    kinds: frozenset[str] = frozenset({"RESIDENT_RECORD_COPY"})
+    minimum_ages: Mapping[str, int] = field(default_factory=dict)
     options: frozenset[str] = frozenset({"relationship", "registered_domicile", "foreign_items"})
     stale_after: timedelta = timedelta(hours=72)
     copies_max: int = 1
     until_moving_out: bool = True
+    tax_year_opens: tuple[int, int] = (6, 1)
+    tax_years_offered: int = 1
+
+    def tax_years(self, today: date) -> tuple[int, ...]:
+        """The tax years certified today, the newest first."""
+        opened = (today.month, today.day) >= self.tax_year_opens
+        newest = today.year if opened else today.year - 1
+        return tuple(newest - back for back in range(self.tax_years_offered))
+
+    def minimum_age(self, definition: KindDefinition) -> int:
+        """The age from which a kind is issued; a town may ask for more than the definition."""
+        return max(self.minimum_ages.get(definition.code, 0), definition.minimum_age)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -162,8 +203,12 @@ class IssueFacts:
     person: PersonRecord | None
     household: HouseholdRecord | None
     household_held: bool
+    definition: KindDefinition | None
     measured: frozenset[str] = field(default=frozenset())
     blocks: tuple[Block, ...] = ()
+    seal: SealRecord | None = None
+    seal_ambiguous: bool = False
+    tax: TaxYearRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -171,8 +216,14 @@ class Approve:
     """Yes: for whom, out of which household, with which choices."""
 
     applicant: str
-    household: HouseholdRecord
+    records: Records
     options: CopyOptions
+    definition: KindDefinition
+
+    @property
+    def household(self) -> HouseholdRecord:
+        """The household of the holder of the card."""
+        return self.records.household
 
 
 def decide_issue(facts: IssueFacts) -> Approve | Refusal:
@@ -182,30 +233,39 @@ def decide_issue(facts: IssueFacts) -> Approve | Refusal:
     protective measure before anything else about the person, so that no later answer can tell
     a protected household from another one.
     """
-    for judge in (_judge_wish, _judge_service, _judge_card, _judge_household, _judge_person):
+    judges = (
+        _judge_wish,
+        _judge_service,
+        _judge_card,
+        _judge_household,
+        _judge_person,
+        _judge_kind,
+    )
+    for judge in judges:
         refusal = judge(facts)
         if refusal is not None:
             return refusal
+    definition = facts.definition
     assert facts.person is not None and facts.household is not None  # noqa: S101 (judged above)
-    return Approve(facts.person.addressee_number, facts.household, facts.wish.options)
+    assert definition is not None  # noqa: S101 (judged above)
+    records = Records(
+        facts.household,
+        facts.seal if definition.layout.imprint is not None else None,
+        facts.tax if definition.by_tax_year else None,
+    )
+    return Approve(facts.person.addressee_number, records, facts.wish.options, definition)
 
 
 def _judge_wish(facts: IssueFacts) -> Refusal | None:
-    wish, town = facts.wish, facts.town
-    if wish.kind not in town.kinds:
+    wish, town, definition = facts.wish, facts.town, facts.definition
+    if definition is None or wish.kind not in town.kinds:
         return Refusal("ISSUE_KIND_NOT_OFFERED")
-    asked = {
-        name
-        for name in (
-            "relationship",
-            "registered_domicile",
-            "foreign_items",
-            "individual_number",
-            "resident_record_code",
-        )
-        if getattr(wish.options, name)
-    }
-    if asked - town.options or not 1 <= wish.copies <= town.copies_max:
+    known = {option.name for option in definition.options}
+    if wish.options.shown - (town.options & known) or wish.options.scope not in definition.scopes:
+        return Refusal("ISSUE_OPTION_NOT_ALLOWED")
+    if not 1 <= wish.copies <= max(town.copies_max, 1):
+        return Refusal("ISSUE_OPTION_NOT_ALLOWED")
+    if definition.by_tax_year != (wish.options.tax_year is not None):
         return Refusal("ISSUE_OPTION_NOT_ALLOWED")
     return None
 
@@ -272,8 +332,13 @@ def _judge_household(facts: IssueFacts) -> Refusal | None:
     if any(member["change_pending"] != "0" for member in (person, *members)):
         return Refusal("ISSUE_CHANGE_PENDING")
     shown = _shown(facts.wish.options, person, facts.household)
+    assert facts.definition is not None  # noqa: S101 (judged before)
+    year = facts.wish.options.tax_year
     for block in facts.blocks:
-        if block.stops(facts.wish.kind, facts.at, shown):
+        # A block on another year says nothing about this one.
+        if block.tax_year and year is not None and block.tax_year != str(year):
+            continue
+        if block.stops(facts.definition, facts.at, shown):
             return Refusal("ISSUE_BLOCKED_BY_STAFF" if block.by_staff else "ISSUE_BLOCKED_BY_TOWN")
     return None
 
@@ -287,7 +352,15 @@ def _judge_person(facts: IssueFacts) -> Refusal | None:
     for member in household.members:
         if member.addressee_number in shown and _has_moved_out(member, today, facts.town):
             return Refusal("ISSUE_MOVING_OUT_DATE_PASSED")
-    return _judge_age(person, facts.town.minimum_age, today)
+    assert facts.definition is not None  # noqa: S101 (judged before)
+    return _judge_age(person, facts.town.minimum_age(facts.definition), today)
+
+
+def _judge_kind(facts: IssueFacts) -> Refusal | None:
+    """Ask what this kind alone asks, after everything that looks alike on every kind."""
+    assert facts.definition is not None  # noqa: S101 (judged before)
+    refusals = (RULES[name](facts) for name in facts.definition.rules)
+    return next((refusal for refusal in refusals if refusal is not None), None)
 
 
 def _shown(
@@ -360,6 +433,21 @@ _REASONS = {
     "ISSUE_BLOCKED_BY_STAFF": DenyReason.ISSUANCE_BLOCK,
     # A newer block or measure is one of the causes, so it must look like the ones above.
     "ISSUE_ANSWER_CHANGED": DenyReason.ISSUANCE_BLOCK,
+    "ISSUE_SEAL_NOT_REGISTERED": DenyReason.SEAL_NOT_REGISTERED,
+    "ISSUE_SEAL_AMBIGUOUS": DenyReason.SEAL_NOT_REGISTERED,
+    "ISSUE_SEAL_SUSPENDED": DenyReason.SEAL_NOT_REGISTERED,
+    "ISSUE_SEAL_IMAGE_WRONG": DenyReason.SEAL_NOT_REGISTERED,
+    "ISSUE_SEAL_NAME_DIFFERS": DenyReason.SEAL_NOT_REGISTERED,
+    "ISSUE_SEAL_CANCELLED": DenyReason.SEAL_CANCELLED,
+    "ISSUE_TAX_NOT_ASSESSED": DenyReason.TAX_NOT_AVAILABLE,
+    "ISSUE_TAX_ELSEWHERE": DenyReason.TAX_NOT_AVAILABLE,
+    "ISSUE_TAX_UNREPORTED": DenyReason.TAX_NOT_AVAILABLE,
+    "ISSUE_TAX_UNDER_REVISION": DenyReason.TAX_NOT_AVAILABLE,
+    "ISSUE_TAX_NOT_CERTIFIABLE": DenyReason.TAX_NOT_AVAILABLE,
+    "ISSUE_TAX_NOT_OPEN": DenyReason.TAX_NOT_AVAILABLE,
+    "ISSUE_TAX_INCONSISTENT": DenyReason.TAX_NOT_AVAILABLE,
+    "ISSUE_TAX_NOT_EXEMPT": DenyReason.TAX_NOT_AVAILABLE,
+    "ISSUE_TAX_NO_PAYMENTS": DenyReason.TAX_NOT_AVAILABLE,
     "ISSUE_GLYPH_MISSING": DenyReason.CHARACTER_MISSING,
     "ISSUE_LAYOUT_OVERFLOW": DenyReason.CHARACTER_MISSING,
     "ISSUE_RECORD_INCOMPLETE": DenyReason.DOCUMENT_CHECK_FAILED,
@@ -370,6 +458,7 @@ _PLAIN = {
     "ISSUE_KIND_NOT_OFFERED": "CENTER_KIND_NOT_OFFERED",
     "ISSUE_OPTION_NOT_ALLOWED": "CENTER_OPTION_NOT_OFFERED",
     "ISSUE_MEMBER_NOT_IN_HOUSEHOLD": "CENTER_OPTION_NOT_OFFERED",
+    "ISSUE_TAX_YEAR_NOT_OFFERED": "CENTER_OPTION_NOT_OFFERED",
     "ISSUE_INQUIRY_EXPIRED": "CENTER_OPTION_NOT_OFFERED",
     "ISSUE_TRANSACTION_CONFLICT": "CENTER_TRANSACTION_CONFLICT",
     "ISSUE_TRANSACTION_STATE": "CENTER_TRANSACTION_STATE",
@@ -378,7 +467,12 @@ _PLAIN = {
     "ISSUE_DEADLINE_PASSED": "CENTER_DEADLINE_PASSED",
 }
 # A paper that named others than those asked for: the accident of 2023 in the making.
-_MISISSUES = ("persons_are_the_chosen_ones", "frame_is_of_this_paper", "read_back_")
+_MISISSUES = (
+    "persons_are_the_chosen_ones",
+    "frame_is_of_this_paper",
+    "imprint_is_the_registered_one",
+    "read_back_",
+)
 _SAYABLE = ("CENTER_", "USER_AUTH_CERT_")
 
 

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.conf import settings
 
+from bcl.issuance.kinds import KindDefinition, all_kinds
 from bcl.issuance.records import Marks
 from bcl.issuance.rules import TownRules
 from bcl.municipalities import api as municipalities
 from bcl_contract.jpki import TrustRoots
-from bcl_contract.values import CertificateKind
 
 SERVICE = "ISSUANCE"
 SETTING = "issuance"
@@ -90,28 +90,46 @@ def town_settings(municipality_code: str, at: datetime) -> TownSettings:
         municipalities.setting_at(municipality_code, SETTING, at, default=None) or {}
     )
     town = municipalities.get_municipality(municipality_code)
+    kinds = all_kinds().on(at.date())
+    marks = Marks(raw.get("omitted_mark", Marks().omitted), raw.get("empty_mark", Marks().empty))
+    # While the head is away somebody else signs, under a title of their own (職務代理者).
+    acting = raw.get("acting_head") or {}
+    own_title = raw.get("head_title", full_head_title(town.name_ja, town.head_title_ja))
+    return TownSettings(
+        rules=_rules(raw, kinds),
+        marks=marks,
+        fees_yen={kind.code: kind.fee_yen for kind in kinds} | raw.get("fees_yen", {}),
+        sentences=dict(raw.get("sentences", {})),
+        head_title=str(acting.get("title", own_title)),
+        mayor_name=str(acting.get("name", raw.get("mayor_name", town.mayor_name_ja))),
+    )
+
+
+def _rules(raw: dict[str, Any], kinds: tuple[KindDefinition, ...]) -> TownRules:
     plain = TownRules()
-    rules = TownRules(
-        kinds=frozenset(raw.get("kinds", plain.kinds)) & plain.kinds,
-        minimum_age=int(raw.get("minimum_age", plain.minimum_age)),
-        # Numbers are never offered here: they need a recorded PIA first.
-        options=frozenset(raw.get("options", plain.options)) & plain.options,
+    known = frozenset(kind.code for kind in kinds)
+    offered = frozenset(kind.code for kind in kinds if kind.offered)
+    month, day = map(int, raw.get("tax_year_opens", "06-01").split("-"))
+    return TownRules(
+        kinds=frozenset(raw.get("kinds", offered)) & known,
+        minimum_ages={kind: int(age) for kind, age in raw.get("minimum_ages", {}).items()},
+        options=_options(raw, kinds),
         stale_after=timedelta(
             hours=float(raw.get("stale_after_hours", plain.stale_after.total_seconds() / 3600))
         ),
         copies_max=int(raw.get("copies_max", plain.copies_max)),
         until_moving_out=bool(raw.get("until_moving_out", plain.until_moving_out)),
+        tax_year_opens=(month, day),
+        tax_years_offered=int(raw.get("tax_years_offered", plain.tax_years_offered)),
     )
-    marks = Marks(raw.get("omitted_mark", Marks().omitted), raw.get("empty_mark", Marks().empty))
-    fees = {CertificateKind.RESIDENT_RECORD_COPY.value: 300, **raw.get("fees_yen", {})}
-    return TownSettings(
-        rules=rules,
-        marks=marks,
-        fees_yen=fees,
-        sentences=dict(raw.get("sentences", {})),
-        head_title=str(raw.get("head_title", full_head_title(town.name_ja, town.head_title_ja))),
-        mayor_name=str(raw.get("mayor_name", town.mayor_name_ja)),
-    )
+
+
+def _options(raw: dict[str, Any], kinds: tuple[KindDefinition, ...]) -> frozenset[str]:
+    every = [option for kind in kinds for option in kind.options]
+    # Numbers are never offered here: they need a recorded PIA first.
+    allowed = {option.name for option in every if not option.needs_assessment}
+    chosen = raw.get("options", [option.name for option in every if option.offered])
+    return frozenset(chosen) & allowed
 
 
 def full_head_title(name: str, title: str) -> str:

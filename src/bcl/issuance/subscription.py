@@ -12,6 +12,24 @@ RESIDENTS = "J01"
 MEASURES = "J04"
 CARD_LINKS = "J05"
 BLOCKS = "J06"
+SEALS = "S01"
+SEAL_IMAGES = "S02"
+TAX_PAYERS = "T01"
+TAX_ASSESSMENTS = "T02"
+TAX_INCOMES = "T03"
+TAX_DEDUCTIONS = "T04"
+TAX_AMOUNTS = "T05"
+TAX_DEPENDENTS = "T06"
+TAX_PAYMENTS = "T07"
+# Amounts by code: the file, its list as `TaxYearRecord` names it, and the column of the code.
+TAX_LISTS = {
+    TAX_INCOMES: ("income", "income_code"),
+    TAX_DEDUCTIONS: ("deduction", "deduction_code"),
+    TAX_AMOUNTS: ("amount", "tax_amount_code"),
+}
+TAXES = (TAX_PAYERS, TAX_ASSESSMENTS, *TAX_LISTS, TAX_DEPENDENTS, TAX_PAYMENTS)
+# Files that keep their history in the feed: only the newest row of a record counts.
+WITH_HISTORY = frozenset({RESIDENTS, MEASURES, SEALS, *TAXES} - {TAX_PAYMENTS})
 
 
 def _dated(*names: str) -> tuple[str, ...]:
@@ -19,6 +37,8 @@ def _dated(*names: str) -> tuple[str, ...]:
 
 
 _ADDRESS_PARTS = ("prefecture", "municipality_name", "town", "lot_as_written", "building")
+
+_TAX_KEY = ("addressee_number", "tax_year", "latest", "deleted")
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     RESIDENTS: (
@@ -91,10 +111,75 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         "block_scope",
         "addressee_number",
         "household_number",
+        "seal_registration_number",
+        "tax_year",
         "certificate_kind",
         "block_reason",
         "block_starts_at",
         "block_ends_at",
+        "deleted",
+    ),
+    SEALS: (
+        "seal_registration_number",
+        "latest",
+        "addressee_number",
+        "seal_status",
+        "registered_name_kind",
+        "registered_name",
+        "former_surname",
+        "alias",
+        "full_name_kana_as_written",
+        "seal_image_number",
+        "deleted",
+    ),
+    SEAL_IMAGES: (
+        "seal_registration_number",
+        "seal_image_number",
+        "image_dots_per_inch",
+        "image_width_pixels",
+        "image_height_pixels",
+        "image_sha256",
+        "deleted",
+    ),
+    TAX_PAYERS: (
+        *_TAX_KEY,
+        "unreported_kind",
+        "taxed_elsewhere_kind",
+        "assessment_date_full_name",
+        "assessment_date_address",
+        "certifiable",
+        "certifiable_from_on",
+    ),
+    TAX_ASSESSMENTS: (*_TAX_KEY, "taxation_kind", "annual_tax_amount", "revision_in_progress"),
+    TAX_INCOMES: (*_TAX_KEY, "income_code", "amount"),
+    TAX_DEDUCTIONS: (*_TAX_KEY, "deduction_code", "amount"),
+    TAX_AMOUNTS: (*_TAX_KEY, "tax_amount_code", "amount"),
+    TAX_DEPENDENTS: (
+        *_TAX_KEY,
+        "same_livelihood_spouse",
+        "specific_dependents",
+        "cohabiting_elderly_parents",
+        "elderly_dependents",
+        "other_dependents",
+        "dependents_under_16",
+        "ordinary_disability_dependents",
+        "special_disability_dependents",
+        "cohabiting_special_disability_dependents",
+        "own_disability",
+        "widow",
+        "single_parent",
+        "working_student",
+    ),
+    TAX_PAYMENTS: (
+        "addressee_number",
+        "tax_kind",
+        "tax_year",
+        "collection_kind",
+        "term_number",
+        "due_on",
+        "levied_amount",
+        "paid_amount",
+        "unpaid_amount",
         "deleted",
     ),
 }

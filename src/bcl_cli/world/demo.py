@@ -71,6 +71,7 @@ def walk_the_line(world: World, walk: Walk, residents: int) -> None:
         line.live_a_day()
         line.compare_everything()
         line.issue_to_a_family()
+        line.issue_seal_and_tax()
         line.refuse_a_protected_household()
         line.recover()
     finally:
@@ -82,6 +83,8 @@ def tell(walk: Walk, world: World) -> None:
     results = walk.results
     shown = results.relative_to(Path.cwd()) if results.is_relative_to(Path.cwd()) else results
     walk.console.print(f"\n  発行した住民票の写し: {shown / walk.notes['certificate']}")
+    walk.console.print(f"  印鑑登録証明書　　　: {shown / walk.notes['seal_certificate']}")
+    walk.console.print(f"  所得・課税証明書　　: {shown / walk.notes['tax_certificate']}")
     walk.console.print(f"  リカバリデータ　　　: {shown / walk.notes['package']}")
     walk.console.print(f"  開いた住民票の一覧　: {shown / 'recovery-listing.txt'}")
     walk.console.print(f"  全体のページ　　　　: {world.page_url}")

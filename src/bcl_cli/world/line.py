@@ -17,6 +17,7 @@ from bcl_cli.world.registry import (
 from bcl_cli.world.walk import Walk, WalkFault, wait_until
 from bcl_cli.world.world import World
 from bcl_contract import clock
+from bcl_contract.delivery_center import Scope
 from bcl_contract.refusals import Refusal
 from bcl_sim.core_system.town import ExportResult, Town
 from bcl_sim.jpki.card import SoftwareCard
@@ -113,17 +114,49 @@ class Line:
     def issue_to_a_family(self) -> None:
         """One 住民票の写し of a whole family, by card, at a kiosk, through the center."""
         with self.walk.step("家族の住民票の写しをキオスクで発行") as step:
-            addressee = self.case("family_of_five")
-            paper = self.visit_kiosk(addressee, Choice(show=("head", "domicile")))
-            if isinstance(paper, Refusal):
-                raise WalkFault(f"発行できません: {paper.code}")
-            name = f"certificate-{paper.transaction_number}.pdf"
-            shutil.copyfile(paper.pdf_path, self.walk.results / name)
-            paper.pdf_path.unlink()
-            self.walk.notes["certificate"] = name
+            choice = Choice(show=("head", "domicile"))
+            paper = self._printed("certificate", self.case("family_of_five"), choice)
             step.count = "1 通"
             step.result = f"{paper.pages} ページ、{paper.fee_yen} 円、{paper.transaction_number}"
         self.walk.link("発行した住民票の写し（PDF）", self.walk.notes["certificate"])
+
+    def issue_seal_and_tax(self) -> None:
+        """The other two kinds, each for the holder of the card alone."""
+        seal = Choice(certificate_kind="SEAL_REGISTRATION", scope=Scope.SELF)
+        year = self._tax_year()
+        tax = Choice(certificate_kind="TAX", scope=Scope.SELF, tax_year=year)
+        wishes = (
+            ("seal_certificate", "印鑑登録証明書", "seal_largest", seal),
+            ("tax_certificate", "所得・課税証明書", "tax_taxed", tax),
+        )
+        for note, title, case_id, choice in wishes:
+            with self.walk.step(f"{title}をキオスクで発行") as step:
+                paper = self._printed(note, self.case(case_id), choice)
+                step.count = "1 通"
+                step.result = f"{paper.fee_yen} 円、{paper.transaction_number}"
+            self.walk.link(f"発行した{title}（PDF）", self.walk.notes[note])
+        with self.walk.step("廃止した印鑑と未申告の税は発行しない") as step:
+            for case_id, choice in (("seal_abolished", seal), ("tax_unreported", tax)):
+                answer = self.visit_kiosk(self.case(case_id), choice)
+                if not isinstance(answer, Refusal):
+                    raise WalkFault(f"{case_id} に証明書が出ました。")
+                step.result = f"窓口へ案内（{answer.code}）"
+            step.count = "0 通"
+
+    def _tax_year(self) -> int:
+        """The tax year the town certifies now."""
+        from bcl.issuance import api as issuance
+
+        return issuance.tax_years(self.code, at=clock.now())[0]
+
+    def _printed(self, note: str, addressee_number: str, choice: Choice) -> IssuedPaper:
+        """Have a certificate printed and keep the PDF beside the results."""
+        paper = expect(self.visit_kiosk(addressee_number, choice))
+        name = f"{note.replace('_', '-')}-{paper.transaction_number}.pdf"
+        shutil.copyfile(paper.pdf_path, self.walk.results / name)
+        paper.pdf_path.unlink()
+        self.walk.notes[note] = name
+        return paper
 
     def refuse_a_protected_household(self) -> None:
         """The other outcome: a household under a protective measure gets no paper and no reason."""

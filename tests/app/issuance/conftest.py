@@ -64,6 +64,7 @@ class StoreInMemory:
     versions: dict[int, dict[str, str]] = field(default_factory=dict)
     loads: list[list[Entry]] = field(default_factory=list)
     held: set[str] = field(default_factory=set)
+    images: dict[str, bytes] = field(default_factory=dict)
     gaps: tuple[tuple[str, int], ...] = ()
     applied_at: datetime = NOW - timedelta(hours=1)
     asked_columns: dict[str, set[str]] = field(default_factory=dict)
@@ -102,6 +103,9 @@ class StoreInMemory:
 
     def is_household_held(self, municipality_code: str, household_number: str) -> bool:
         return household_number in self.held
+
+    def read_seal_image(self, municipality_code: str, sha256: str) -> bytes | None:
+        return self.images.get(sha256)
 
     def is_person_held(self, municipality_code: str, addressee_number: str) -> bool:
         return addressee_number in self.held
@@ -315,11 +319,12 @@ def world(
     town: str, authority: Authority, monkeypatch: pytest.MonkeyPatch, at_noon: datetime
 ) -> World:
     """The default town with a store in memory, a registered seal and a good OCSP line."""
-    from bcl.issuance import queries
+    from bcl.issuance import queries, records_of_kinds
     from bcl.issuance.actions import refresh
 
     store = StoreInMemory()
     monkeypatch.setattr(queries, "resident_store", store)
+    monkeypatch.setattr(records_of_kinds, "resident_store", store)
     monkeypatch.setattr(refresh, "resident_store", store)
     connect_jpki(authority, monkeypatch)
     register_seal(town)
@@ -369,6 +374,20 @@ def pdf_text(pdf: bytes) -> str:
         ["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True
     )
     return done.stdout.decode()
+
+
+@pytest.fixture
+def set_town(town: str, at_noon: datetime) -> Any:
+    """Put values into the town's issuing settings, in force since yesterday."""
+    from bcl.foundation.audit import SYSTEM
+    from bcl.municipalities import api as municipalities
+
+    def put(*, effective_from: datetime = NOW - timedelta(days=1), **values: Any) -> None:
+        municipalities.set_setting(
+            town, "issuance", values, effective_from=effective_from, by=SYSTEM, at=NOW
+        )
+
+    return put
 
 
 @pytest.fixture

@@ -255,10 +255,12 @@ def test_staff_block__survives_a_full_reload_and_is_lifted_by_staff_only(world):
 
 
 @pytest.mark.requirement("R-043")
-@pytest.mark.parametrize("kind", ["FAMILY_REGISTER", "TAX", "SEAL_REGISTRATION"])
-def test_issue__kind_that_is_not_offered__is_refused(world, kind):
+@pytest.mark.parametrize("kind", ["FAMILY_REGISTER", "TAX_PAYMENT", "SEAL_REGISTRATION"])
+def test_issue__kind_that_is_not_offered__is_refused(world, set_town, kind):
     card = world.resident("1")
-    answer = world.issue(card, certificate_kind=kind)
+    set_town(kinds=["RESIDENT_RECORD_COPY", "TAX"])
+    year = 2026 if kind == "TAX_PAYMENT" else None
+    answer = world.issue(card, certificate_kind=kind, scope=Scope.SELF, show=(), tax_year=year)
     assert answer.code == "CENTER_KIND_NOT_OFFERED"
 
 

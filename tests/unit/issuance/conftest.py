@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from bcl.issuance.documents.compose import compose
 from bcl.issuance.documents.demo_seal import draw_demo_seal
 from bcl.issuance.documents.fit import place
 from bcl.issuance.documents.font import DEFAULT_FONT_PATH, Typeface, load_typeface
-from bcl.issuance.documents.layout import load_layout
 from bcl.issuance.documents.lints import Expected, Finding, lint
 from bcl.issuance.documents.model import PageModel, PlacedModel
 from bcl.issuance.documents.read_back import Difference, compare
-from bcl.issuance.documents.resident_record_copy import compose
 from bcl.issuance.documents.typst_renderer import render
+from bcl.issuance.kinds import definition_of
 from bcl.issuance.records import (
     Certifier,
     CopyOptions,
@@ -24,6 +24,7 @@ from bcl.issuance.records import (
     HouseholdRecord,
     Marks,
     PersonRecord,
+    Records,
     Scope,
 )
 from bcl_contract.refusals import Refusal
@@ -33,7 +34,7 @@ if not DEFAULT_FONT_PATH.is_file():
 
 _SEAL = draw_demo_seal("見本市長")
 WHOLE = CopyOptions(
-    Scope.HOUSEHOLD, relationship=True, registered_domicile=True, foreign_items=True
+    Scope.HOUSEHOLD, frozenset({"relationship", "registered_domicile", "foreign_items"})
 )
 
 
@@ -94,7 +95,8 @@ class Desk:
         certifier = Certifier("見本市長", "見本　太郎", _SEAL, 20.0)
         edition = Edition("7K3MQ4-ZTX8A-BCDEF-GHJKM-NPQRST", date(2026, 11, 22))
         base = {
-            "household": household,
+            "records": Records(household),
+            "definition": definition_of("resident_record_copy-household-1"),
             "applicant": members[0].addressee_number,
             "options": options,
             "marks": Marks(),
@@ -105,10 +107,10 @@ class Desk:
 
     def compose(self, expected: Expected) -> PageModel | Refusal:
         return compose(
-            expected.household,
+            expected.records,
             expected.applicant,
             options=expected.options,
-            layout=load_layout(),
+            definition=expected.definition,
             marks=expected.marks,
             certifier=expected.certifier,
             edition=expected.edition,

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bcl.issuance.documents import font, lints
-from bcl.issuance.documents.layout import LayoutError, load_layout
 from bcl.issuance.documents.model import Page, PlacedModel
+from bcl.issuance.kinds import definition_of
+from bcl.issuance.kinds.layout import LayoutError
 from bcl.issuance.records import CopyOptions, Marks, Scope
 
 
@@ -39,13 +40,13 @@ def test_compose__every_choice__shows_exactly_what_was_chosen(
 ):
     members = (person(1), person(2), foreigner(3))
     selected = frozenset({members[2].addressee_number}) if scope is Scope.PART else frozenset()
-    options = CopyOptions(
-        scope,
-        relationship=relationship,
-        registered_domicile=domicile,
-        foreign_items=foreign_items,
-        selected=selected,
-    )
+    chosen = {
+        "relationship": relationship,
+        "registered_domicile": domicile,
+        "foreign_items": foreign_items,
+    }
+    shown_options = frozenset(name for name, wanted in chosen.items() if wanted)
+    options = CopyOptions(scope, shown_options, selected=selected)
     expected = desk.expected(*members, options=options)
     placed = desk.place(expected)
     assert desk.lint(placed, expected) == []
@@ -308,7 +309,8 @@ def test_lint__a_slip_in_composing__is_found(desk, person, field, value, found):
 def test_lint__a_member_too_many_or_too_few__is_found(desk, person):
     two = desk.expected(person(1), person(2))
     placed = desk.place(two)
-    one = replace(two, options=CopyOptions(Scope.SELF, relationship=True, registered_domicile=True))
+    shown = frozenset({"relationship", "registered_domicile"})
+    one = replace(two, options=CopyOptions(Scope.SELF, shown))
     assert "persons_are_the_chosen_ones" in {f.lint for f in desk.lint(placed, one)}
     alone = desk.place(one)
     assert "persons_are_the_chosen_ones" in {f.lint for f in desk.lint(alone, two)}
@@ -326,7 +328,7 @@ def test_lint__text_outside_its_box__is_found(desk, person):
 def test_layout__unknown_or_hostile_version__is_an_error():
     for version in ("nothing-1", "../resident_record_copy-household-1", ""):
         with pytest.raises(LayoutError):
-            load_layout(version)
+            definition_of(version)
 
 
 def test_font__not_installed__is_said_in_a_sentence(tmp_path):

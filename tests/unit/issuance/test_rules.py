@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bcl.issuance.kinds import all_kinds
 from bcl.issuance.records import CopyOptions, HouseholdRecord, PersonRecord, Scope
 from bcl.issuance.rules import (
     _PLAIN,
@@ -60,6 +61,7 @@ def facts(person: PersonRecord | None = None, **fields) -> IssueFacts:
         "household": HouseholdRecord("999997", (person, *others), 7),
         "household_held": False,
     }
+    base["definition"] = all_kinds().current((fields.get("wish") or base["wish"]).kind, NOW.date())
     return IssueFacts(**base | fields)
 
 
@@ -88,7 +90,9 @@ TABLE = [
     ),
     (
         facts(
-            wish=Wish("RESIDENT_RECORD_COPY", 1, CopyOptions(Scope.SELF, individual_number=True))
+            wish=Wish(
+                "RESIDENT_RECORD_COPY", 1, CopyOptions(Scope.SELF, frozenset({"individual_number"}))
+            )
         ),
         "ISSUE_OPTION_NOT_ALLOWED",
     ),
@@ -183,6 +187,21 @@ def test_age__reached_at_midnight_of_the_birthday():
     assert decide_issue(facts(young, at=before)).code == "ISSUE_UNDER_AGE"
     midnight = datetime(2026, 11, 23, 0, 0, 0, tzinfo=JST)
     assert isinstance(decide_issue(facts(young, at=midnight)), Approve)
+
+
+@pytest.mark.requirement("R-068")
+def test_tax_years__open_on_the_first_of_june_by_default():
+    assert TownRules().tax_years(date(2026, 5, 31)) == (2025,)
+    assert TownRules().tax_years(date(2026, 6, 1)) == (2026,)
+    assert TownRules(tax_years_offered=3).tax_years(date(2026, 6, 1)) == (2026, 2025, 2024)
+
+
+@pytest.mark.requirement("R-076")
+def test_minimum_age__a_town_may_ask_for_more_but_not_less():
+    seal = all_kinds().current("SEAL_REGISTRATION", NOW.date())
+    assert TownRules().minimum_age(seal) == 15
+    assert TownRules(minimum_ages={"SEAL_REGISTRATION": 18}).minimum_age(seal) == 18
+    assert TownRules(minimum_ages={"SEAL_REGISTRATION": 10}).minimum_age(seal) == 15
 
 
 @pytest.mark.requirement("R-074")

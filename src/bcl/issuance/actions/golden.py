@@ -15,14 +15,15 @@ from bcl.issuance import queries, settings
 from bcl.issuance.actions.judge import Judged
 from bcl.issuance.actions.make_paper import make_paper
 from bcl.issuance.documents.font import DEFAULT_FONT_PATH
-from bcl.issuance.documents.layout import CURRENT_RESIDENT_RECORD_COPY
-from bcl.issuance.records import CopyOptions, Edition, Scope
+from bcl.issuance.kinds import all_kinds
+from bcl.issuance.records import CopyOptions, Edition, Records, Scope
 from bcl.issuance.rules import Approve
 from bcl_contract.refusals import Refusal
 
 _NUMBER = "DRILL-0000-0000"
 _PAPERS = 2
 _CANDIDATES = 20
+_KIND = "RESIDENT_RECORD_COPY"
 
 
 def make_golden_papers(
@@ -38,7 +39,8 @@ def make_golden_papers(
     with tenancy.scope(municipality_code):
         town = settings.town_settings(municipality_code, at)
         certifier = queries.find_certifier(municipality_code, town, at.date())
-        if certifier is None or not font.is_file():
+        definition = all_kinds().current(_KIND, at.date())
+        if certifier is None or definition is None or not font.is_file():
             return made
         chosen = rows if rows is not None else queries.first_residents(
             municipality_code, _CANDIDATES
@@ -49,13 +51,14 @@ def make_golden_papers(
                 continue
             approval = Approve(
                 household.members[0].addressee_number,
-                household,
-                CopyOptions(Scope.HOUSEHOLD, relationship=True),
+                Records(household),
+                CopyOptions(Scope.HOUSEHOLD, shown=frozenset({"relationship"})),
+                definition,
             )
             paper = make_paper(
-                Judged(approval, certifier, town, at),
+                Judged(approval, certifier, town, at, at),
                 Edition(_NUMBER, at.date()),
-                layout_version=CURRENT_RESIDENT_RECORD_COPY,
+                layout_version=definition.version,
             )
             if not isinstance(paper, Refusal):
                 made[str(row)] = (household.version, paper.sha256)

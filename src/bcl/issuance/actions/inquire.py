@@ -10,24 +10,24 @@ from datetime import datetime
 from bcl.foundation import audit, clock, crypto, tenancy
 from bcl.foundation.audit import Actor
 from bcl.issuance import queries
-from bcl.issuance.actions.judge import Judged, judge
-from bcl.issuance.actions.wishes import OPTION_OF
+from bcl.issuance.actions.judge import Judged, judge_offers
 from bcl.issuance.adapters import jpki
 from bcl.issuance.models import Inquiry
-from bcl.issuance.records import CopyOptions, Scope
-from bcl.issuance.rules import Wish, outward
+from bcl.issuance.records import Scope
+from bcl.issuance.rules import outward
 from bcl_contract.delivery_center import InquireRequest
 from bcl_contract.refusals import Refusal
-from bcl_contract.values import CertificateKind
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One kind that can be had now."""
+    """One kind that can be had now. `options` are (word, label); `tax_years` the newest first."""
 
     kind: str
+    title: str
     scopes: tuple[Scope, ...]
-    options: tuple[str, ...]
+    options: tuple[tuple[str, str], ...]
+    tax_years: tuple[int, ...]
     fee_yen: int
     copies_max: int
 
@@ -55,48 +55,59 @@ def inquire(*, request: InquireRequest, by: Actor, at: datetime) -> Offered | Re
     if isinstance(verified, Refusal):
         return _refused(request, verified, by, at)
     card = queries.card_key(code, verified.issuer_key, verified.serial_number)
-    wish = Wish(CertificateKind.RESIDENT_RECORD_COPY, 1, CopyOptions(Scope.SELF))
-    judged = judge(code, card, wish=wish, at=clock.now(), snapshot=True)
-    if isinstance(judged, Refusal):
-        return _refused(request, judged, by, at)
+    granted = judge_offers(code, card, at=clock.now())
+    if isinstance(granted, Refusal):
+        return _refused(request, granted, by, at)
     if clock.now() >= request.deadline_at:
         return _refused(request, Refusal("ISSUE_DEADLINE_PASSED"), by, at)
+    approval = granted[0].approval
+    # Names of others are shown only when a paper may name them.
+    several = any(judged.approval.definition.whole_household for judged in granted)
     references = {
         secrets.token_urlsafe(18): member
-        for member in judged.approval.household.members
-        if member.addressee_number != judged.approval.applicant
+        for member in approval.household.members
+        if several and member.addressee_number != approval.applicant
     }
     _remember(
         request,
         card,
         {ref: member.addressee_number for ref, member in references.items()},
-        applicant=judged.approval.applicant,
+        applicant=approval.applicant,
         by=by,
     )
     members = tuple(
         (reference, member["full_name"] or member["full_name_roman"])
         for reference, member in references.items()
     )
-    return Offered((_offer(judged),), members)
+    return Offered(_offers(granted), members)
 
 
-def _offer(judged: Judged) -> Offer:
-    rules = judged.town.rules
-    several = len(judged.approval.household.members) > 1
-    foreign = any(member.is_foreign for member in judged.approval.household.members)
+def _offers(granted: tuple[Judged, ...]) -> tuple[Offer, ...]:
+    years: dict[str, list[int]] = {}
+    first: dict[str, Judged] = {}
+    for judged in granted:
+        code, year = judged.approval.definition.code, judged.approval.options.tax_year
+        first.setdefault(code, judged)
+        years.setdefault(code, []).extend([] if year is None else [year])
+    return tuple(_offer(judged, tuple(years[code])) for code, judged in first.items())
+
+
+def _offer(judged: Judged, tax_years: tuple[int, ...]) -> Offer:
+    rules, definition = judged.town.rules, judged.approval.definition
+    members = judged.approval.household.members
+    foreign = any(member.is_foreign for member in members)
     options = tuple(
-        word
-        for word, option in OPTION_OF.items()
-        if option in rules.options and (foreign or option != "foreign_items")
+        (option.word, option.label)
+        for option in definition.options
+        if option.name in rules.options and (foreign or not option.foreign_only)
     )
-    kind = CertificateKind.RESIDENT_RECORD_COPY.value
     return Offer(
-        kind=kind,
-        scopes=(Scope.SELF, Scope.HOUSEHOLD, Scope.PART)
-        if several
-        else (Scope.SELF, Scope.HOUSEHOLD),
+        kind=definition.code,
+        title=definition.title,
+        scopes=tuple(s for s in definition.scopes if len(members) > 1 or s is not Scope.PART),
         options=options,
-        fee_yen=judged.town.fee_yen(kind, 1),
+        tax_years=tax_years,
+        fee_yen=judged.town.fee_yen(definition.code, 1),
         copies_max=rules.copies_max,
     )
 

@@ -23,8 +23,7 @@ from bcl.issuance.actions.judge import Judged, judge
 from bcl.issuance.actions.make_paper import Paper, make_paper
 from bcl.issuance.actions.wishes import wish_of
 from bcl.issuance.adapters import jpki
-from bcl.issuance.documents.layout import CURRENT_RESIDENT_RECORD_COPY
-from bcl.issuance.documents.resident_record_copy import chosen_members
+from bcl.issuance.documents.compose import chosen_members
 from bcl.issuance.models import IssuanceTransaction
 from bcl.issuance.records import Edition
 from bcl.issuance.rules import TransactionState as State
@@ -174,10 +173,11 @@ def _issue(request: IssueRequest, by: Actor) -> Issued | Refusal:
     judged = judge(code, card, wish=wish, at=clock.now(), snapshot=True)
     if isinstance(judged, Refusal):
         return judged
-    edition = Edition(new_issue_number(), clock.today())
+    # The day of the decision is the day on the paper: mayor and seal are those of that day.
+    edition = Edition(new_issue_number(), judged.at.date())
     _approve(request, judged, card, by)
     # Steps 7 to 9: the paper, in memory.
-    paper = make_paper(judged, edition, layout_version=CURRENT_RESIDENT_RECORD_COPY)
+    paper = make_paper(judged, edition, layout_version=judged.approval.definition.version)
     if isinstance(paper, Refusal):
         return paper
     # Step 10: one transaction looks again and puts the paper on record.
@@ -230,7 +230,11 @@ class _Made:
 
 def _approve(request: IssueRequest, judged: Judged, card: bytes, by: Actor) -> None:
     approval = judged.approval
-    subject = {"applicant": approval.applicant, "selected": sorted(approval.options.selected)}
+    subject = {
+        "applicant": approval.applicant,
+        "selected": sorted(approval.options.selected),
+        "tax_year": approval.options.tax_year,
+    }
     with tenancy.scope(request.municipality_code):
         row = states.lock(request.municipality_code, request.transaction_number)
         states.move(
@@ -238,14 +242,14 @@ def _approve(request: IssueRequest, judged: Judged, card: bytes, by: Actor) -> N
             State.APPROVED,
             card_key=card,
             subject=queries.seal_transaction_cell(row, "subject", json.dumps(subject).encode()),
-            record_load=approval.household.version,
+            record_load=approval.records.version,
         )
         audit.record(
             act="approve_issue",
             by=by,
             at=clock.now(),
             subject_key=approval.applicant.encode(),
-            detail={"transaction": row.transaction_number, "load": approval.household.version},
+            detail={"transaction": row.transaction_number, "load": approval.records.version},
         )
 
 
@@ -281,7 +285,7 @@ def _record_issued(request: IssueRequest, made: _Made, by: Actor) -> Refusal | N
             detail={
                 "transaction": row.transaction_number,
                 "sha256": made.paper.sha256,
-                "load": judged.approval.household.version,
+                "load": judged.approval.records.version,
                 "layout": made.paper.layout_version,
             },
         )

@@ -9,13 +9,13 @@ import hashlib
 from dataclasses import dataclass, field
 
 from bcl.issuance.actions.judge import Judged
+from bcl.issuance.documents.compose import compose
 from bcl.issuance.documents.fit import place
 from bcl.issuance.documents.font import DEFAULT_FONT_PATH, load_typeface
-from bcl.issuance.documents.layout import load_layout
 from bcl.issuance.documents.lints import Expected, lint
 from bcl.issuance.documents.read_back import compare
-from bcl.issuance.documents.resident_record_copy import compose
 from bcl.issuance.documents.typst_renderer import render
+from bcl.issuance.kinds import definition_of
 from bcl.issuance.records import Edition
 from bcl.issuance.settings import font_path
 from bcl_contract.refusals import Refusal
@@ -32,18 +32,18 @@ class Paper:
 
 
 def make_paper(judged: Judged, edition: Edition, *, layout_version: str) -> Paper | Refusal:
-    """Make the resident record copy of an approval.
+    """Make the certificate of an approval, by the version of its kind's definition.
 
     Refuses with ISSUE_GLYPH_MISSING, ISSUE_LAYOUT_OVERFLOW, ISSUE_RECORD_INCOMPLETE and, when a
     check of ours fails, ISSUE_DOCUMENT_CHECK_FAILED (detail: which one; never a value).
     """
-    approval, layout = judged.approval, load_layout(layout_version)
+    approval, definition = judged.approval, definition_of(layout_version)
     # Step 7: compose. The model holds no bytes yet, only texts in their boxes.
     model = compose(
-        approval.household,
+        approval.records,
         approval.applicant,
         options=approval.options,
-        layout=layout,
+        definition=definition,
         marks=judged.town.marks,
         certifier=judged.certifier,
         edition=edition,
@@ -56,9 +56,10 @@ def make_paper(judged: Judged, edition: Edition, *, layout_version: str) -> Pape
         return placed
     # Step 8: the lints judge the page against the record and the wish, from their own tables.
     expected = Expected(
-        approval.household,
+        approval.records,
         approval.applicant,
         approval.options,
+        definition,
         judged.town.marks,
         judged.certifier,
         edition,
@@ -76,4 +77,4 @@ def make_paper(judged: Judged, edition: Edition, *, layout_version: str) -> Pape
             "ISSUE_DOCUMENT_CHECK_FAILED",
             {"check": f"read_back_{difference.reason}", "field": difference.field},
         )
-    return Paper(pdf, hashlib.sha256(pdf).hexdigest(), len(placed.pages), layout.version)
+    return Paper(pdf, hashlib.sha256(pdf).hexdigest(), len(placed.pages), definition.version)

@@ -38,7 +38,7 @@ def place_block(
         BlockScope.HOUSEHOLD: bool(household_number) and not addressee_number,
         BlockScope.MUNICIPALITY: not addressee_number and not household_number,
     }
-    if not needed[scope]:
+    if not needed.get(scope, False):
         raise ValueError("a block names exactly what it stops")
     with tenancy.scope(municipality_code):
         blind = BlindKeys.of(municipality_code)

@@ -6,10 +6,11 @@ import json
 from datetime import timedelta
 
 from bcl.foundation import clock, crypto, tenancy
+from bcl.issuance.kinds import all_kinds
 from bcl.issuance.models import Inquiry
 from bcl.issuance.records import CopyOptions, Scope
 from bcl.issuance.rules import Wish
-from bcl_contract.delivery_center import IssueRequest, ShowItem
+from bcl_contract.delivery_center import IssueRequest
 from bcl_contract.delivery_center import Scope as WireScope
 from bcl_contract.refusals import Refusal
 
@@ -19,22 +20,20 @@ _SCOPES = {
     WireScope.PART: Scope.PART,
     WireScope.SELF: Scope.SELF,
 }
-OPTION_OF = {
-    ShowItem.HEAD.value: "relationship",
-    ShowItem.DOMICILE.value: "registered_domicile",
-    ShowItem.NATIONALITY.value: "foreign_items",
-    ShowItem.INDIVIDUAL_NUMBER.value: "individual_number",
-    ShowItem.RESIDENT_RECORD_CODE.value: "resident_record_code",
-}
 
 
 def wish_of(request: IssueRequest, card: bytes) -> Wish | Refusal:
     """Give the wish of a request; member references are looked up in this transaction's inquiry.
 
-    Refuses with ISSUE_OPTION_NOT_ALLOWED (an item that doesn't exist, a tax year) and
-    ISSUE_INQUIRY_EXPIRED (references of another transaction, another card, or too old).
+    Refuses with ISSUE_KIND_NOT_OFFERED (a kind that doesn't exist), ISSUE_OPTION_NOT_ALLOWED (an
+    item it doesn't have) and ISSUE_INQUIRY_EXPIRED (references of another transaction, another
+    card, or too old).
     """
-    if any(word not in OPTION_OF for word in request.show) or request.tax_year is not None:
+    definition = all_kinds().current(request.certificate_kind, clock.today())
+    if definition is None:
+        return Refusal("ISSUE_KIND_NOT_OFFERED")
+    options = [definition.option_by_word(word) for word in request.show]
+    if any(option is None for option in options):
         return Refusal("ISSUE_OPTION_NOT_ALLOWED")
     selected: frozenset[str] = frozenset()
     if request.scope is WireScope.PART:
@@ -42,11 +41,15 @@ def wish_of(request: IssueRequest, card: bytes) -> Wish | Refusal:
         if isinstance(chosen, Refusal):
             return chosen
         selected = chosen
-    options = {OPTION_OF[word]: True for word in request.show}
     return Wish(
         kind=request.certificate_kind,
         copies=request.copies,
-        options=CopyOptions(scope=_SCOPES[request.scope], selected=selected, **options),
+        options=CopyOptions(
+            scope=_SCOPES[request.scope],
+            shown=frozenset(option.name for option in options if option is not None),
+            selected=selected,
+            tax_year=request.tax_year,
+        ),
     )
 
 

@@ -7,6 +7,7 @@ not issued (ISSUE_DOCUMENT_CHECK_FAILED); findings name the lint and the field, 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from datetime import date
 
 from bcl.issuance.documents.font import Typeface, clusters
 from bcl.issuance.documents.model import PlacedModel, Text
+from bcl.issuance.kinds import KindDefinition
 from bcl.issuance.records import (
     Certifier,
     CopyOptions,
@@ -21,7 +23,9 @@ from bcl.issuance.records import (
     HouseholdRecord,
     Marks,
     PersonRecord,
+    Records,
     Scope,
+    TaxYearRecord,
 )
 from bcl_contract.values import ERAS
 
@@ -30,12 +34,18 @@ from bcl_contract.values import ERAS
 class Expected:
     """Everything a paper is judged against: the request's side, not the page's."""
 
-    household: HouseholdRecord
+    records: Records
     applicant: str
     options: CopyOptions
+    definition: KindDefinition
     marks: Marks
     certifier: Certifier
     edition: Edition
+
+    @property
+    def household(self) -> HouseholdRecord:
+        """The household of the holder of the card."""
+        return self.records.household
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,36 @@ _DATES = {
     "member.address_established_on": "address_established_on",
     "member.notified_on": "address_established_notified_on",
     "member.residence_period_expires_on": "residence_period_expires_on",
+}
+_ADDRESSES = {
+    "member.address": "address",
+    "member.address_before_moving_in": "address_before_moving_in",
+    "member.address_before_relocation": "address_before_relocation",
+}
+_NAMES = frozenset({"member.full_name", "member.full_name_kana"})
+_SEAL_AS_WRITTEN = {
+    "seal.former_surname": "former_surname",
+    "seal.alias": "alias",
+    "seal.full_name_kana_as_written": "full_name_kana_as_written",
+}
+_PAYER_AS_WRITTEN = {
+    "tax.assessment_date_full_name": "assessment_date_full_name",
+    "tax.assessment_date_address": "assessment_date_address",
+}
+# Amounts by list; the last part of the item's name is the code.
+_AMOUNTS = {"tax.income": "income", "tax.deduction": "deduction", "tax.amount": "amount"}
+# What a paper of these kinds must show in any case, whatever its definition says
+# (印鑑登録証明事務処理要領; 地方税法20条の10 and its enforcement rules for 納税証明).
+_ALWAYS_OF_FAMILY = {
+    "SEAL_REGISTRATION": {
+        "member.full_name",
+        "member.born_on",
+        "member.address",
+        "seal.former_surname",
+        "seal.alias",
+        "seal.full_name_kana_as_written",
+    },
+    "TAX": {"tax.year", "member.full_name", "member.address", "tax.assessment_date_address"},
 }
 _ALWAYS = {
     "1": {
@@ -156,6 +196,18 @@ def persons_are_the_chosen_ones(
         yield Finding("persons_are_the_chosen_ones", "member.full_name")
     if {text.person for text in _texts(placed)} - {""} != wanted:
         yield Finding("persons_are_the_chosen_ones", "member")
+    if not _records_are_the_applicant_s(expected):
+        yield Finding("persons_are_the_chosen_ones", "records")
+
+
+def _records_are_the_applicant_s(expected: Expected) -> bool:
+    """A seal or tax record belongs to the holder of the card, who stands alone on the paper."""
+    records, applicant = expected.records, expected.applicant
+    owners = [records.seal.columns.get("addressee_number")] if records.seal else []
+    owners += [records.tax.payer.get("addressee_number")] if records.tax else []
+    if owners and expected.options.scope is not Scope.SELF:
+        return False
+    return all(owner == applicant for owner in owners)
 
 
 def mandatory_fields_are_present(
@@ -164,19 +216,68 @@ def mandatory_fields_are_present(
     """Every field of the form stands there once per member, filled; the frame on its pages."""
     counts = Counter((text.person, text.field) for text in _texts(placed) if text.value)
     for person in _chosen(placed, expected):
-        for field in _ALWAYS["2" if person.is_foreign else "1"]:
+        for field in _must_show(expected, person):
             if counts[person.addressee_number, field] != 1:
                 yield Finding("mandatory_fields_are_present", field)
+    yield from _frame_that_is_missing(placed, expected, counts)
+
+
+def _must_show(expected: Expected, person: PersonRecord) -> set[str]:
+    if expected.definition.family == "RESIDENT_RECORD_COPY":
+        return _ALWAYS["2" if person.is_foreign else "1"]
+    printed = {f for f in expected.definition.layout.fields() if not f.startswith("household.")}
+    if expected.definition.layout.members is not None:
+        printed = set()
+    return printed | _ALWAYS_OF_FAMILY.get(expected.definition.family, {"member.full_name"})
+
+
+def _frame_that_is_missing(
+    placed: PlacedModel, expected: Expected, counts: Counter[tuple[str, str]]
+) -> Iterator[Finding]:
     total = len(placed.pages)
-    for field in ("title", "page_number", "issue_number", "household.address"):
+    household = {f for f in expected.definition.layout.fields() if f.startswith("household.")}
+    for field in {"title", "page_number", "issue_number"} | household:
         if counts["", field] != total:
             yield Finding("mandatory_fields_are_present", field)
     last = {text.field for text in placed.model.pages[-1].texts if text.value}
     for field in ("sentence", "issued_on", "certifier", "blank_below"):
         if counts["", field] != 1 or field not in last:
             yield Finding("mandatory_fields_are_present", field)
-    if [image.field for image in placed.model.pages[-1].images] != ["seal"]:
+    images = [(image.field, image.png) for image in placed.model.pages[-1].images]
+    wanted = [("seal", expected.certifier.seal_png)]
+    if expected.definition.layout.imprint is not None:
+        seal = expected.records.seal
+        wanted.insert(0, ("imprint", seal.png if seal and seal.png else b""))
+    if images != wanted or any(page.images for page in placed.model.pages[:-1]):
         yield Finding("mandatory_fields_are_present", "seal")
+
+
+def imprint_is_the_registered_one(
+    placed: PlacedModel, expected: Expected, typeface: Typeface
+) -> Iterator[Finding]:
+    """The imprint's bytes have the digest the registration names, at true size (INC-05)."""
+    for page in placed.model.pages:
+        for image in page.images:
+            if image.field != "imprint":
+                continue
+            seal = expected.records.seal
+            digest = hashlib.sha256(image.png).hexdigest()
+            if seal is None or digest != seal.image.get("image_sha256", "").lower():
+                yield Finding("imprint_is_the_registered_one", "seal.imprint")
+                continue
+            if (seal["seal_registration_number"], seal["seal_image_number"]) != (
+                seal.image.get("seal_registration_number"),
+                seal.image.get("seal_image_number"),
+            ):
+                yield Finding("imprint_is_the_registered_one", "seal.imprint")
+            # The size stands in the picture itself too: IHDR, 4 bytes each.
+            width, height = (int.from_bytes(image.png[at : at + 4], "big") for at in (16, 20))
+            dots = int(seal.image["image_dots_per_inch"])
+            if (
+                abs(image.box.width - width * 25.4 / dots) > 0.01
+                or abs(image.box.height - height * 25.4 / dots) > 0.01
+            ):
+                yield Finding("imprint_is_the_registered_one", "seal.size")
 
 
 def frame_is_of_this_paper(
@@ -190,10 +291,12 @@ def frame_is_of_this_paper(
             yield Finding("frame_is_of_this_paper", "issue_number")
         if values.get("page_number") != f"{number}/{total}":
             yield Finding("frame_is_of_this_paper", "page_number")
+        if values.get("title") != expected.definition.layout.title:
+            yield Finding("frame_is_of_this_paper", "title")
     values = {text.field: text.value for text in placed.model.pages[-1].texts}
-    whole = expected.options.scope is Scope.HOUSEHOLD
-    certifier = expected.certifier
-    if values["sentence"] != (certifier.sentence_household if whole else certifier.sentence_part):
+    scope, certifier, definition = expected.options.scope, expected.certifier, expected.definition
+    own = certifier.sentences.get(f"{definition.code}.{scope.value}")
+    if values["sentence"] != (own or definition.sentences[scope.value]):
         yield Finding("frame_is_of_this_paper", "sentence")
     if values["certifier"] != f"{certifier.head_title}　{certifier.name}":
         yield Finding("frame_is_of_this_paper", "certifier")
@@ -208,7 +311,7 @@ def omitted_items_are_absent(
     hidden = {
         field
         for option, fields in _OMISSIBLE.items()
-        if not getattr(expected.options, option)
+        if option not in expected.options.shown
         for field in fields
     }
     codes = {
@@ -221,7 +324,7 @@ def omitted_items_are_absent(
             yield Finding("omitted_items_are_absent", text.field)
         if text.field not in hidden and text.value == expected.marks.omitted:
             yield Finding("omitted_items_are_absent", text.field)
-        if not expected.options.resident_record_code and text.value in codes:
+        if "resident_record_code" not in expected.options.shown and text.value in codes:
             yield Finding("omitted_items_are_absent", text.field)
 
 
@@ -237,6 +340,10 @@ def page_equals_record(
             continue
         person = expected.household.member(text.person) if text.person else None
         if person is None or text.value in skip:
+            continue
+        if text.field.startswith(("seal.", "tax.")):
+            if not _is_value_of_records(text, expected):
+                yield Finding("page_equals_record", text.field)
             continue
         if not _is_value_of(text, person, expected.marks):
             yield Finding("page_equals_record", text.field)
@@ -280,6 +387,7 @@ def every_glyph_is_in_the_font(
 LINTS: tuple[Lint, ...] = (
     persons_are_the_chosen_ones,
     mandatory_fields_are_present,
+    imprint_is_the_registered_one,
     frame_is_of_this_paper,
     omitted_items_are_absent,
     page_equals_record,
@@ -308,19 +416,74 @@ def _is_value_of(text: Text, person: PersonRecord, marks: Marks) -> bool:
             return bool(value) and value == person[f"{column}_as_written"]
         day = parse_printed_date(value)
         return (day.isoformat() if day else value) == person[column]
-    if text.field == "member.full_name_kana":
+    if text.field in _ADDRESSES:
+        return _is_address(value, person, _ADDRESSES[text.field])
+    return text.field not in _NAMES or value == _name(text.field, person)
+
+
+def _name(field: str, person: PersonRecord) -> str:
+    if field == "member.full_name_kana":
         confirmed = person["full_name_kana_confirmation"] == "1"
-        return value == (person["full_name_kana"] if confirmed else "")
-    if text.field == "member.full_name":
-        columns = ("full_name_roman", "full_name_kanji", "full_name")
-        names = [person[name] for name in columns] if person.is_foreign else [person["full_name"]]
-        return bool(value) and value == next((name for name in names if name), "")
-    return True
+        return person["full_name_kana"] if confirmed else ""
+    columns = ("full_name_roman", "full_name_kanji", "full_name")
+    names = [person[name] for name in columns] if person.is_foreign else [person["full_name"]]
+    return next((name for name in names if name), "")
 
 
-def _is_address(value: str, person: PersonRecord) -> bool:
-    columns = ("prefecture", "municipality_name", "town", "lot_as_written", "building")
-    parts = [person[f"address_{column}"] for column in columns]
+def _is_value_of_records(text: Text, expected: Expected) -> bool:
+    value = "" if text.value == expected.marks.empty else text.value
+    seal, tax = expected.records.seal, expected.records.tax
+    if text.field in _SEAL_AS_WRITTEN:
+        return seal is not None and value == seal[_SEAL_AS_WRITTEN[text.field]]
+    if tax is None:
+        return False
+    if text.field in _PAYER_AS_WRITTEN:
+        return value == tax.payer.get(_PAYER_AS_WRITTEN[text.field], "")
+    if text.field in ("tax.year", "tax.income_year"):
+        income = text.field == "tax.income_year"
+        day = parse_printed_date(f"{value[:-1]}{'12月31日' if income else '4月1日'}")
+        return day is not None and day.year == tax.year - income
+    return _is_amount_of(text.field, value, tax)
+
+
+def _is_amount_of(field: str, value: str, tax: TaxYearRecord) -> bool:
+    family, _, code = field.rpartition(".")
+    if family in _AMOUNTS:
+        raw = tax.amounts[_AMOUNTS[family]].get(code, "")
+        return _number(value) == (int(raw) if raw else None)
+    if family == "tax.dependents":
+        return (_number(value) or 0) == int(tax.dependents.get(code) or 0)
+    if family == "tax.payment_total":
+        return _number(value) == sum(int(row.get(code) or 0) for row in tax.payments)
+    if field.startswith("tax.payment."):
+        return _is_payment(field, value, tax)
+    # Words for codes are the definition's; the code itself must be there.
+    return bool(value)
+
+
+def _is_payment(field: str, value: str, tax: TaxYearRecord) -> bool:
+    place, column = field.removeprefix("tax.payment.").split(".")
+    if int(place) > len(tax.payments):
+        return value == ""
+    raw = tax.payments[int(place) - 1].get(column, "")
+    if column.endswith("_on"):
+        day = parse_printed_date(value)
+        return (day.isoformat() if day else value) == raw
+    if column == "term_number":
+        return value == f"第{int(raw)}期"
+    if column == "collection_kind":
+        return bool(value)
+    return _number(value) == (int(raw) if raw else None)
+
+
+def _number(text: str) -> int | None:
+    return int(text.replace(",", "")) if text else None
+
+
+def _is_address(value: str, person: PersonRecord, prefix: str = "address") -> bool:
+    inland = ("prefecture", "municipality_name", "town", "lot_as_written")
+    columns = (*inland, "country_name", "overseas_address", "building")
+    parts = [person[f"{prefix}_{column}"] for column in columns]
     return value.replace("　", "") == "".join(parts).replace("　", "")
 
 

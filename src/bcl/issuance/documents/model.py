@@ -10,6 +10,24 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from enum import StrEnum
 
+from bcl.issuance.kinds.layout import Align, Box
+
+__all__ = [
+    "LABEL",
+    "POINT_MM",
+    "Align",
+    "Box",
+    "Fit",
+    "Image",
+    "Line",
+    "Page",
+    "PageModel",
+    "PlacedLine",
+    "PlacedModel",
+    "PlacedPage",
+    "Text",
+]
+
 POINT_MM = 25.4 / 72
 LABEL = "label"
 
@@ -20,35 +38,6 @@ class Fit(StrEnum):
     FIXED = "FIXED"
     SHRINK = "SHRINK"
     SHRINK_THEN_WRAP = "SHRINK_THEN_WRAP"
-
-
-class Align(StrEnum):
-    """Where a line stands in its box; SPREAD distributes the characters (均等割付)."""
-
-    LEFT = "LEFT"
-    CENTER = "CENTER"
-    RIGHT = "RIGHT"
-    SPREAD = "SPREAD"
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle in millimetres."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    @property
-    def right(self) -> float:
-        """The right edge."""
-        return self.x + self.width
-
-    @property
-    def bottom(self) -> float:
-        """The lower edge."""
-        return self.y + self.height
 
 
 @dataclass(frozen=True, slots=True, repr=False)

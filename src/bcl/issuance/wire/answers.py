@@ -29,14 +29,12 @@ from bcl_contract.delivery_center import (
     ReconcileRequest,
     Request,
     Result,
-    ShowItem,
     ShowOption,
     sign_message,
     write_message,
 )
 from bcl_contract.delivery_center import Scope as WireScope
 from bcl_contract.refusals import Refusal
-from bcl_contract.values import CertificateKind
 
 _RESULTS = {
     "CENTER_BUSY": Result.BUSY,
@@ -47,13 +45,6 @@ _SCOPES = {
     Scope.HOUSEHOLD: WireScope.ALL,
     Scope.PART: WireScope.PART,
     Scope.SELF: WireScope.SELF,
-}
-_LABELS = {
-    ShowItem.HEAD.value: "世帯主の氏名と続柄",
-    ShowItem.DOMICILE.value: "本籍と筆頭者",
-    ShowItem.NATIONALITY.value: "国籍・地域、在留資格など（外国人住民の方）",
-    ShowItem.INDIVIDUAL_NUMBER.value: "個人番号（マイナンバー）",
-    ShowItem.RESIDENT_RECORD_CODE.value: "住民票コード",
 }
 
 
@@ -102,9 +93,10 @@ def inquire_answer(
         certificates=tuple(
             CertificateOffer(
                 certificate_kind=offer.kind,
-                title=CertificateKind(offer.kind).label_ja,
+                title=offer.title,
                 scopes=tuple(_SCOPES[scope] for scope in offer.scopes),
-                options=tuple(ShowOption(name=word, label=_LABELS[word]) for word in offer.options),
+                options=tuple(ShowOption(name=word, label=label) for word, label in offer.options),
+                tax_years=offer.tax_years,
                 fee_yen=offer.fee_yen,
                 copies_max=offer.copies_max,
             )
