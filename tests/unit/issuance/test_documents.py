@@ -12,8 +12,9 @@ from fontTools.ttLib import TTFont
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bcl.issuance.documents import font, lints
+from bcl.issuance.documents import font
 from bcl.issuance.documents.model import Page, PlacedModel
+from bcl.issuance.documents.printed_values import parse_printed_date
 from bcl.issuance.kinds import definition_of
 from bcl.issuance.kinds.layout import LayoutError
 from bcl.issuance.records import CopyOptions, Marks, Scope
@@ -94,7 +95,7 @@ def test_compose__birth_at_an_era_border__is_written_right(desk, person, day, pr
     placed = desk.place(expected)
     assert values(placed, "member.born_on") == [printed]
     assert desk.lint(placed, expected) == []
-    assert lints.parse_printed_date(printed).isoformat() == day
+    assert parse_printed_date(printed).isoformat() == day
 
 
 @pytest.mark.requirement("R-082")
