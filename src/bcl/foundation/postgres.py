@@ -127,6 +127,8 @@ class EmbeddedCluster:
 
     def stop(self, *, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop the server and wait. `fast` ends sessions and writes a checkpoint."""
+        if not self.directory.is_dir():  # erased by another command meanwhile
+            return
         with self._locked():
             pid = self._postmaster()
             if pid is None:

@@ -143,5 +143,8 @@ def keep_running(made: object) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             time.sleep(1)
+            if made.supervisor.is_called_off():
+                click.echo("bcl world down で止められました。")
+                return
             for name in made.supervisor.restart_the_fallen():
                 click.echo(f"{name} が止まったため、起動し直しました。")

@@ -65,6 +65,10 @@ class Supervisor:
                 raise ProgramFault(f"{program.name} が {START_SECONDS:.0f} 秒たっても応答しません")
             time.sleep(0.05)
 
+    def is_called_off(self) -> bool:
+        """Whether `bcl world down` in another window stopped what runs here."""
+        return not (self.state / "processes.json").is_file()
+
     def restart_the_fallen(self) -> list[str]:
         """Start again what ended by itself (a kill -9, say); gives the names."""
         fallen = [name for name, (_, child) in self.running.items() if child.poll() is not None]
@@ -123,11 +127,15 @@ def is_alive(pid: int) -> bool:
 
 
 def stop_written_down(state: Path) -> list[str]:
-    """Stop what another command started; gives the names that were alive."""
+    """Stop what another command started; gives the names that were alive.
+
+    The list goes first: whoever keeps these programs running sees that they are to stay down.
+    """
+    programs = written_down(state)
+    (state / "processes.json").unlink(missing_ok=True)
     stopped = []
-    for name, pid in reversed(written_down(state).items()):
+    for name, pid in reversed(programs.items()):
         if is_alive(pid):
             stopped.append(name)
             end_group(pid, lambda pid=pid: None if is_alive(pid) else 0)
-    (state / "processes.json").unlink(missing_ok=True)
     return stopped

@@ -249,7 +249,7 @@ def ask_safely(key: str, ask: Callable[[], tuple[Party, str]]) -> tuple[Party, s
 
 
 def count_rows(journal: Path, rows: str) -> int:
-    """Rows (a table, with a condition if any) of a party's SQLite journal; 0 before there is one."""
+    """How many `rows` (a table, a condition) a party's SQLite journal has; 0 before it exists."""
     if not journal.is_file():
         return 0
     connection = sqlite3.connect(f"file:{journal}?mode=ro", uri=True, timeout=1)

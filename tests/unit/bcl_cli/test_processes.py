@@ -70,7 +70,9 @@ def test_stop__program_that_ignores_term__is_killed_by_another_command(
     log = supervisor.logs / "stubborn.log"
     supervisor.start(Program("stubborn", STUBBORN, {}, lambda: b"up" in log.read_bytes()))
     child = supervisor.running["stubborn"][1]
+    assert not supervisor.is_called_off()
     assert stop_written_down(supervisor.state) == ["stubborn"]
+    assert supervisor.is_called_off()  # whoever keeps it running lets it be
     assert child.wait(timeout=5) == -signal.SIGKILL
 
 
