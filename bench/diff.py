@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ import store_runs
 
 def run(rows: int, repeats: int) -> dict[str, Any]:
     """Measure; gives the result line of `bcl bench`."""
-    ours, copies, memory = [], [], []
-    counts: dict[str, int] = {}
+    ours: list[dict[str, Any]] = []
+    copies: list[dict[str, Any]] = []
     with store_runs.world() as state:
         data = store_runs.child(state, "generate", str(state / "data"), str(rows))
         today, tomorrow = state / "data" / "full.csv", state / "data" / "next.csv"
@@ -32,23 +31,19 @@ def run(rows: int, repeats: int) -> dict[str, Any]:
             with store_runs.superuser(state) as db:
                 store_runs.make_plain_table(db)
                 db.execute("CHECKPOINT")
-                copies.append(store_runs.copy_plain(db, tomorrow))
+                with store_runs.server_cost(state) as copying:
+                    store_runs.copy_plain(db, tomorrow)
+                copies.append(copying.measured())
                 db.execute("DROP TABLE plain_j01")
                 db.execute("CHECKPOINT")
             # There and back: every second day is the first day's file again, 1 % away as well.
             path = tomorrow if repeat % 2 == 0 else today
-            done = store_runs.child(state, "load", str(path), str(repeat + 2))
-            ours.append(done["seconds"])
-            memory.append(done["peak_memory_mb"])
-            counts = counts or done["counts"]
-    seconds = statistics.median(ours)
+            ours.append(store_runs.child(state, "load", str(path), str(repeat + 2)))
     return {
         "name": "diff",
         "rows": data["rows"],
-        "seconds": seconds,
-        "peak_memory_mb": max(memory),
-        "counts": counts,
-        "ratios": {"copy": statistics.median(copies) / seconds},
+        **store_runs.compared(ours, {"copy": copies}),
+        "counts": ours[0]["counts"],
     }
 
 

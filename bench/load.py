@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
+import process_cost
 import store_runs
 
 
 def run(rows: int, repeats: int) -> dict[str, Any]:
     """Measure; gives the result line of `bcl bench`."""
-    ours, copies, indexed, memory, cpu = [], [], [], [], []
+    ours: list[dict[str, Any]] = []
+    peers: dict[str, list[dict[str, Any]]] = {"copy": [], "copy_with_indexes": []}
     with store_runs.world() as state:
         data = store_runs.child(state, "generate", str(state / "data"), str(rows))
         path = state / "data" / "full.csv"
@@ -30,26 +31,20 @@ def run(rows: int, repeats: int) -> dict[str, Any]:
             with store_runs.superuser(state) as db:
                 store_runs.make_plain_table(db)
                 db.execute("CHECKPOINT")
-                copies.append(store_runs.copy_plain(db, path))
-                indexed.append(copies[-1] + store_runs.index_plain(db))
+                with store_runs.server_cost(state) as copying:
+                    store_runs.copy_plain(db, path)
+                with store_runs.server_cost(state) as indexing:
+                    store_runs.index_plain(db)
                 db.execute("DROP TABLE plain_j01")
+            peers["copy"].append(copying.measured())
+            peers["copy_with_indexes"].append(process_cost.total(copying, indexing))
             store_runs.empty_store(state)
-            done = store_runs.child(state, "load", str(path), "1")
-            ours.append(done["seconds"])
-            cpu.append(done["cpu"])
-            memory.append(done["peak_memory_mb"])
-    seconds = statistics.median(ours)
+            ours.append(store_runs.child(state, "load", str(path), "1"))
     return {
         "name": "load",
         "rows": data["rows"],
-        "seconds": seconds,
-        "peak_memory_mb": max(memory),
-        "cpu_seconds": statistics.median(cpu),
+        **store_runs.compared(ours, peers),
         "file_bytes": data["bytes"],
-        "ratios": {
-            "copy": statistics.median(copies) / seconds,
-            "copy_with_indexes": statistics.median(indexed) / seconds,
-        },
     }
 
 

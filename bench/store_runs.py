@@ -8,12 +8,14 @@ same cluster in the same run, in turns with ours. J01 comes from the synthetic c
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
 import random
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import process_cost
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 TOWN = "999997"
@@ -46,8 +50,11 @@ def world() -> Iterator[Path]:
         shutil.rmtree(state, ignore_errors=True)
 
 
-def child(state: Path, *words: str) -> dict[str, Any]:
-    """Run one step of this module in a process of its own; gives its JSON answer."""
+def child(state: Path, *words: str, program: str = __file__) -> dict[str, Any]:
+    """Run one step of this (or another) benchmark in a process of its own; gives its JSON answer.
+
+    So its peak memory is its own.
+    """
     environment = os.environ | {
         "BCL_STATE_DIR": str(state),
         "BCL_ENVIRONMENT": "test",
@@ -57,7 +64,7 @@ def child(state: Path, *words: str) -> dict[str, Any]:
         "BCL_MINIMUM_FREE_MB": "64",
     }
     done = subprocess.run(
-        [sys.executable, __file__, *words],
+        [sys.executable, program, *words],
         env=environment,
         capture_output=True,
         text=True,
@@ -145,7 +152,11 @@ def empty_store(state: Path) -> None:
 
 
 def generate(words: list[str]) -> dict[str, Any]:
-    """generate FOLDER ROWS: full.csv (J01) and, after 1 % of changes and a shuffle, next.csv."""
+    """generate FOLDER ROWS [DAYS]: full.csv (J01) and, 1 % changed and shuffled, next.csv.
+
+    With DAYS, a differential file of 1 % of changes for each day (`day1.csv`, …), and last.csv:
+    what the table holds after them.
+    """
     from bcl_sim.core_system.town import Town
 
     folder, rows = Path(words[0]), int(words[1])
@@ -167,8 +178,10 @@ def generate(words: list[str]) -> dict[str, Any]:
     (folder / "next.csv").write_bytes(header + b"".join(_next_day(lines)))
     shutil.rmtree(folder / "town")
     shutil.rmtree(folder / "drop")
-    for name in ("full.csv", "next.csv"):
-        (folder / name).chmod(0o644)
+    if len(words) > 2:
+        _write_days(folder, header, lines, int(words[2]))
+    for path in folder.glob("*.csv"):
+        path.chmod(0o644)
     return {"rows": len(lines), "bytes": (folder / "full.csv").stat().st_size}
 
 
@@ -223,11 +236,91 @@ def plant_one_field(source: Path, target: Path, column: str) -> int:
     return place + 1
 
 
+def _write_days(folder: Path, header: bytes, lines: list[bytes], days: int) -> None:
+    """Files of day after day with what changed in it, and the table after the last one."""
+    dice = random.Random(2)
+    now, count = list(lines), len(lines)
+    for day in range(1, days + 1):
+        time_of_day = f'"23:{day:02}:59"\r\n'.encode()
+        # Each newcomer is a copy of somebody under a number that no other day uses.
+        fresh = [
+            _renumbered(line, f"{900 + day}".encode())
+            for line in dice.sample(lines[:_LARGEST_TOWN], count * _NEW_PER_MILLE // 1000)
+        ]
+        chosen = dice.sample(
+            range(len(now)), count * (_CHANGED_PER_MILLE + _GONE_PER_MILLE) // 1000
+        )
+        gone = sorted(chosen[: count * _GONE_PER_MILLE // 1000], reverse=True)
+        sent = [_deleted(now[place]) for place in gone]
+        for place in set(chosen) - set(gone):
+            now[place] = now[place][:-12] + time_of_day
+            sent.append(now[place])
+        for place in gone:
+            now[place] = now[-1]
+            now.pop()
+        now += fresh
+        (folder / f"day{day}.csv").write_bytes(header + b"".join(sent + fresh))
+    (folder / "last.csv").write_bytes(header + b"".join(now))
+
+
+def _deleted(line: bytes) -> bytes:
+    """The row that says that a record has ended."""
+    head, flag, *rest = line.rsplit(b'","', 4)
+    assert flag == b"0"
+    return b'","'.join([head, b"1", *rest])
+
+
+# -- comparing -----------------------------------------------------------------------------------
+
+
+def server_cost(state: Path) -> process_cost.Cost:
+    """Measures what a peer inside the database server costs."""
+    return process_cost.Cost(data_dir(state))
+
+
+def data_dir(state: Path) -> Path:
+    """Where the cluster's data lies."""
+    return state / "postgres" / "data"
+
+
+def compared(
+    ours: list[dict[str, Any]], peers: dict[str, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """The figures of a result: medians of ours, and of the ratios turn by turn.
+
+    `ratios` are of wall time, `cpu_ratios` of CPU seconds (all of our processes and the server
+    against all of the peer's): 2.0 = ours takes half.
+    """
+    middle = {
+        name: statistics.median(one[name] for one in ours)
+        for name in ("seconds", "own_cpu_seconds", "server_cpu_seconds")
+    }
+    return {
+        **middle,
+        "cpu_seconds": statistics.median(one["cpu_seconds"] for one in ours),
+        "peak_memory_mb": max(one["peak_memory_mb"] for one in ours),
+        "peer_seconds": {
+            peer: statistics.median(one["seconds"] for one in turns)
+            for peer, turns in peers.items()
+        },
+        **{
+            label: {
+                peer: statistics.median(
+                    their[measure] / our[measure]
+                    for our, their in zip(ours, turns, strict=False)
+                )
+                for peer, turns in peers.items()
+            }
+            for label, measure in (("ratios", "seconds"), ("cpu_ratios", "cpu_seconds"))
+        },
+    }
+
+
 # -- our side --------------------------------------------------------------------------------------
 
 
 def load(words: list[str]) -> dict[str, Any]:
-    """load PATH SEQUENCE: apply one full file of J01."""
+    """load PATH SEQUENCE [MODE]: apply one file of J01."""
     _set_up()
     from bcl.foundation.audit import SYSTEM
     from bcl.resident_store import api as store
@@ -236,30 +329,29 @@ def load(words: list[str]) -> dict[str, Any]:
 
     layout = load_interface().files["J01"]
     sequence = int(words[1])
+    with open(words[0], "rb") as source:  # what the door's reader of a transmission proves
+        declared = hashlib.file_digest(source, "sha256").hexdigest()
     at = datetime(2026, 11, 1, 20, 0, tzinfo=JST) + timedelta(days=sequence)
-    began, cpu = time.perf_counter(), time.process_time()
-    with open(words[0], "rb") as source:
+    with server_cost(Path(os.environ["BCL_STATE_DIR"])) as cost, open(words[0], "rb") as source:
         result = store.apply_files(
             municipality_code=TOWN,
             transmission_id=f"bench{sequence}",
             lane="main",
             sequence=sequence,
-            mode="full",
+            mode=words[2] if len(words) > 2 else "full",
             as_of=at,
             interface_version="1.0",
             open_files=[("J01", layout, io.BufferedReader(source, 1 << 20))],
+            declared_sha256={"J01": declared},
             seal_images=(),
             decide=lambda _: store.Verdict.LAND,
             by=SYSTEM,
             at=at,
         )
-    seconds = time.perf_counter() - began
     assert result.landed
     (counts,) = result.summary.files
     return {
-        "seconds": seconds,
-        "cpu": time.process_time() - cpu,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        **cost.measured(),
         "counts": {
             name: getattr(counts, name)
             for name in (
@@ -360,11 +452,9 @@ def make_plain_table(db: Any, name: str = "plain_j01") -> None:
     db.execute(f"CREATE TABLE {name} ({columns})")
 
 
-def copy_plain(db: Any, path: Path, name: str = "plain_j01") -> float:
-    """Seconds of the server's own COPY of a file into the plain table."""
-    began = time.perf_counter()
+def copy_plain(db: Any, path: Path, name: str = "plain_j01") -> None:
+    """The server's own COPY of a file into the plain table."""
     db.execute(f"COPY {name} FROM '{path}' (FORMAT csv, HEADER)")
-    return time.perf_counter() - began
 
 
 def copy_plain_out(db: Any, path: Path, name: str = "plain_j01") -> float:
@@ -374,12 +464,10 @@ def copy_plain_out(db: Any, path: Path, name: str = "plain_j01") -> float:
     return time.perf_counter() - began
 
 
-def index_plain(db: Any, name: str = "plain_j01") -> float:
-    """Seconds of building b-trees on the columns we search by."""
-    began = time.perf_counter()
+def index_plain(db: Any, name: str = "plain_j01") -> None:
+    """Build b-trees on the columns we search by."""
     for columns in PEER_INDEXES:
         db.execute(f"CREATE INDEX ON {name} ({columns})")
-    return time.perf_counter() - began
 
 
 STEPS = {

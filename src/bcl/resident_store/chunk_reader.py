@@ -58,12 +58,18 @@ class ChunkReader:
         self._blocks = self._reader.blocks()
         self._layout, self._pages, self._helpers = layout, pages, helpers
         self._file = context.file
+        self._as_it_came = True
         self._checker = RowChecker(layout=layout, context=context, keys=keys, urgent=urgent)
 
     @property
     def unchanged(self) -> int:
         """Rows left out because they are stored already."""
         return self._filter.unchanged if self._filter else 0
+
+    @property
+    def exact(self) -> bool:
+        """Whether header and rows read so far are canonical as they came, none left out."""
+        return self._filter is None and self._reader.exact and self._as_it_came
 
     def chunks(self) -> Iterator[CheckedRows]:
         """Give the blocks in order. Raises `TableFault`, `WorkerLost`."""
@@ -86,9 +92,11 @@ class ChunkReader:
     def _here(self, first: Sequence[Block]) -> Iterator[CheckedRows]:
         waiting = deque(first)
         while (block := waiting.popleft() if waiting else next(self._blocks, None)) is not None:
-            yield self._checker.check(
+            checked = self._checker.check(
                 block, closes_later=lambda: self._closes_later([each.data for each in waiting])
             )
+            self._as_it_came = self._as_it_came and checked.canonical == block.data
+            yield checked
 
     def _elsewhere(self, helpers: Helpers, first: list[Block]) -> Iterator[CheckedRows]:
         helpers.workers.start()
@@ -113,6 +121,7 @@ class ChunkReader:
                     behind = [each.data for each, _ in under_way]
                     behind += [each.data for each in waiting]
                     raise TableFault(self._told_exactly(found.findings, behind))
+                self._as_it_came = self._as_it_came and not found.canonical
                 yield replace(
                     found, layout=self._layout, canonical=found.canonical or block.data
                 )

@@ -19,7 +19,8 @@ InflateError: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 
 _LEVEL = 1
 _RAW = -15
-_POLYNOMIAL = 0xEDB88320
+_POLYNOMIAL, _ONE, _WORD = 0xEDB88320, 0x80000000, 0xFFFFFFFF
+_A_BYTE = 0x00800000  # x to the 8th
 
 
 def deflate_page(clear: bytes) -> bytes:
@@ -42,40 +43,35 @@ def crc32(clear: bytes) -> int:
     return value
 
 
-def _times(matrix: list[int], vector: int) -> int:
-    total, row = 0, 0
-    while vector:
-        if vector & 1:
-            total ^= matrix[row]
-        vector >>= 1
-        row += 1
-    return total
+def _times(first: int, second: int) -> int:
+    """Multiply two polynomials over GF(2), bits reversed as CRC-32 has them, modulo its own."""
+    product = 0
+    while first:
+        if first & _ONE:
+            product ^= second
+        first = first << 1 & _WORD
+        second = second >> 1 ^ _POLYNOMIAL if second & 1 else second >> 1
+    return product
 
 
-def _square(matrix: list[int]) -> list[int]:
-    return [_times(matrix, row) for row in matrix]
-
-
-@lru_cache(maxsize=4096)
-def _shift_matrix(length: int) -> tuple[int, ...]:
-    """The GF(2) matrix that carries a CRC over `length` zero bytes."""
-    matrix = [_POLYNOMIAL, *(1 << bit for bit in range(31))]
-    for _ in range(3):
-        matrix = _square(matrix)
-    result = [1 << bit for bit in range(32)]
-    while length:
-        if length & 1:
-            result = [_times(matrix, row) for row in result]
-        matrix = _square(matrix)
-        length >>= 1
-    return tuple(result)
+@lru_cache(maxsize=8)
+def _powers(place: int) -> tuple[int, ...]:
+    """What carries a CRC over `n << 8 * place` zero bytes, for each n of a byte."""
+    step = _A_BYTE if place == 0 else _times(_powers(place - 1)[-1], _powers(place - 1)[1])
+    powers = [_ONE]
+    for _ in range(255):
+        powers.append(_times(powers[-1], step))
+    return tuple(powers)
 
 
 def crc32_joined(first: int, second: int, second_length: int) -> int:
     """CRC-32 of A + B from the CRC-32 of A, that of B, and the length of B in bytes."""
     if second_length == 0:
         return first
-    return _times(list(_shift_matrix(second_length)), first) ^ second
+    for place in range((second_length.bit_length() + 7) // 8):
+        if digit := second_length >> 8 * place & 0xFF:
+            first = _times(_powers(place)[digit], first)
+    return first ^ second
 
 
 def is_spliced_stream(stream: bytes) -> bool:

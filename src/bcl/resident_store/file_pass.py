@@ -131,9 +131,12 @@ class FilePass:
     def __init__(
         self, *, terms: LoadTerms, layout: Layout, keys: BlindKeys, state: CurrentState,
         pages: PageWriter, search: SearchIndexWriter, context: CheckContext,
-        watched: np.ndarray | None = None,
+        watched: np.ndarray | None = None, declared_sha256: str = "",
     ) -> None:
-        """`watched`, uint64 (n, 2), are record keys of which the outcome tells."""
+        """`watched`, uint64 (n, 2), are record keys of which the outcome tells.
+
+        `declared_sha256` is that of the whole file; who reads the source judges it at its end.
+        """
         self.state = state
         self._terms, self._layout, self._keys = terms, layout, keys
         self._pages, self._search, self._context = pages, search, context
@@ -141,6 +144,7 @@ class FilePass:
         self._outcome = FileOutcome(self._counts)
         self._households: list[np.ndarray] = []
         self._facts: list[np.ndarray] = []
+        self._declared_sha256 = declared_sha256
         self._watched = DigestIndex(np.zeros((0, 2), np.uint64) if watched is None else watched)
         self._outcome.stored_again = np.zeros(len(self._watched.order), dtype=bool)
         self._keys_seen = KeysSeen()
@@ -177,6 +181,10 @@ class FilePass:
             self._counts,
             after=self._counts.before - int(self.state.ended.sum()) + self._pages.rows,
         )
+        if reader.exact and self._outcome.counts.is_whole_file(self._terms.mode):
+            self._outcome.counts = replace(
+                self._outcome.counts, sha256=self._declared_sha256
+            )
         self._outcome.new = NewResidents.of(self._households, self._facts)
         return self._outcome
 

@@ -29,6 +29,7 @@ class FileCounts:
     this load ends without a successor. `before`/`after` are the live records on both sides.
     `quarantined` rows had row errors: the record's earlier version stays, the person is held.
     `kept_urgent` rows of the main lane were older than what the urgent lane had brought.
+    `sha256` (hex) is that of the file, when its pages hold it byte for byte; else "".
     """
 
     file_id: str
@@ -41,6 +42,11 @@ class FileCounts:
     after: int = 0
     quarantined: int = 0
     kept_urgent: int = 0
+    sha256: str = ""
+
+    def is_whole_file(self, mode: str) -> bool:
+        """Whether every row of a full file was stored, and nothing stands beside them."""
+        return mode == FULL and self.rows == self.inserted == self.after
 
 
 @dataclass(frozen=True)

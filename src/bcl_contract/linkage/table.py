@@ -44,13 +44,15 @@ BOM = b"\xef\xbb\xbf"
 class TableReader(Iterator[Chunk]):
     """Iterates over the chunks of one table; see `iter_chunks`.
 
-    `findings` collects warnings about the structure (a BOM); `rows` counts rows so far.
+    `findings` collects warnings about the structure (a BOM); `rows` counts rows so far; `exact`
+    says whether the blocks so far, behind the layout's own header line, are the very bytes read.
     Who wants to make the chunks elsewhere takes the `blocks` instead.
     """
 
     def __init__(self, source: BinaryIO, layout: Layout, chunk_bytes: int, name: str) -> None:
         self.findings: list[Finding] = []
         self.rows = 0
+        self.exact = True
         self._source = source
         self._layout = layout
         self._chunk_bytes = chunk_bytes
@@ -100,6 +102,7 @@ class TableReader(Iterator[Chunk]):
             raise self._fail(1, "LINKAGE_UTF16")
         block = self._next_block(limit=min(self._chunk_bytes, 64 << 10))
         if block.startswith(BOM):
+            self.exact = False
             block = block[len(BOM) :]
             self.findings.append(
                 Finding(self._name, 1, None, "LINKAGE_BOM", WARNING, "LINKAGE_BOM")
@@ -111,6 +114,7 @@ class TableReader(Iterator[Chunk]):
         code = table_lines.judge_header(header.removesuffix(b"\r"), self._layout)
         if code is not None:
             raise self._fail(1, code)
+        self.exact = self.exact and header + b"\n" == self._layout.header_line
         self._carry = rest + self._carry
         self._line = 2
 
@@ -137,6 +141,7 @@ class TableReader(Iterator[Chunk]):
 
     def _last_line(self, line: bytes) -> bytes:
         """Complete a last line that has no line end, unless it was cut off."""
+        self.exact = False
         if self._line == 1:
             if b"\r" in line:
                 raise self._fail(1, "LINKAGE_CR_ONLY")

@@ -85,15 +85,22 @@ class Sender:
         """Apply one transmission. Rows may be given as ready bytes (with header)."""
         self.sequences[lane] += 1
         at = START + timedelta(hours=sum(self.sequences.values()))
+        contents = {
+            file_id: rows if isinstance(rows, bytes) else table(file_id, rows)
+            for file_id, rows in files.items()
+        }
         result = store.apply_files(
             municipality_code=self.town, transmission_id=f"t{lane}{self.sequences[lane]}",
             lane=lane, sequence=self.sequences[lane], mode=mode, as_of=as_of or at,
             interface_version="1.0",
             open_files=[
-                (file_id, FILES[file_id],
-                 io.BytesIO(rows if isinstance(rows, bytes) else table(file_id, rows)))
-                for file_id, rows in files.items()
+                (file_id, FILES[file_id], io.BytesIO(content))
+                for file_id, content in contents.items()
             ],
+            declared_sha256={
+                file_id: hashlib.sha256(content).hexdigest()
+                for file_id, content in contents.items()
+            },
             seal_images=images, decide=decide, by=SYSTEM, at=at,
         )
         if not result.landed:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import random
 import zipfile
+from collections.abc import Callable
 
 import pytest
 from django.db import transaction
@@ -15,6 +16,7 @@ from store_world import FILES, Row, Sender, line, resident, table
 
 from bcl.foundation import tenancy
 from bcl.resident_store import api as store
+from bcl.resident_store import chunk_reader, deflate_splice, load_workers
 
 TABLE = "J01"
 _FEW = settings(
@@ -149,3 +151,53 @@ def test_recovery__of_a_fresh_full_file__is_the_file_byte_for_byte(town: str) ->
     sender = Sender(town)
     sender.send({TABLE: content})
     assert state_of(town, 1)[TABLE] == content
+
+
+def _kept_digest(result: store.LoadResult) -> str:
+    (counts,) = result.summary.files
+    return counts.sha256
+
+
+@pytest.mark.requirement("R-032")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_digest_at_the_door__of_a_file_kept_whole__stands_in_the_package_without_hashing(
+    town: str, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(load_workers, "worker_count", lambda: workers)
+    monkeypatch.setattr(chunk_reader, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(chunk_reader, "LARGE_FILE_BYTES", 1 << 16)
+    content = table(TABLE, people(300).values())
+    sender = Sender(town)
+    assert _kept_digest(sender.send({TABLE: content})) == hashlib.sha256(content).hexdigest()
+    with monkeypatch.context() as nothing_inflated:
+        nothing_inflated.setattr(deflate_splice, "inflate_page", None)
+        assert state_of(town, 1)[TABLE] == content
+    changed = people(300)[7] | {"operated_time": "10:00:00"}
+    assert _kept_digest(sender.send({TABLE: [changed]}, mode="differential")) == ""
+    assert state_of(town, 1)[TABLE] == content
+    assert state_of(town, 2)[TABLE] != content
+
+
+@pytest.mark.requirement("R-032")
+@pytest.mark.parametrize(
+    "unlike",
+    [
+        lambda whole: b"\xef\xbb\xbf" + whole,
+        lambda whole: whole.removesuffix(b"\r\n"),
+        lambda whole: whole.replace(b"\r\n", b"\n", 1),
+        lambda whole: whole.replace(b"\r\n", b"\n"),
+        lambda whole: whole.replace(b'"op1"', b"op1", 1),
+        lambda whole: whole.replace(b'"1980-02-03"', b'"1980-02-31"', 1),
+        lambda whole: whole + whole.splitlines(keepends=True)[-1].replace(b"op1", b"op2"),
+        lambda whole: whole + line(TABLE, resident(999, household=999, deleted="1")),
+    ],
+    ids=["bom", "no last line end", "header", "line ends", "quotes", "bad row", "twice", "deleted"],
+)
+def test_digest_at_the_door__of_a_file_not_kept_as_it_came__is_not_used(
+    town: str, unlike: Callable[[bytes], bytes]
+) -> None:
+    content = unlike(table(TABLE, people(20).values()))
+    result = Sender(town).send({TABLE: content})
+    assert result.landed
+    assert _kept_digest(result) == ""
+    assert state_of(town, 1)[TABLE] != content

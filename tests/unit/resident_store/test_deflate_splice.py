@@ -30,3 +30,10 @@ def test_inflate_page__of_a_wrong_size__refuses() -> None:
     assert deflate_splice.inflate_page(deflated, 3) == b"abc"
     with pytest.raises(ValueError, match="as long"):
         deflate_splice.inflate_page(deflated, 4)
+
+
+@pytest.mark.parametrize("length", [255, 256, 65_536, 70_000, (1 << 24) + 5])
+def test_crc32_joined__of_a_long_second_part__is_that_of_the_whole(length: int) -> None:
+    first, second = b"first part", b"\x5a" * length
+    joined = deflate_splice.crc32_joined(zlib.crc32(first), zlib.crc32(second), length)
+    assert joined == zlib.crc32(first + second)

@@ -66,6 +66,7 @@ def apply_package(
                 interface_version=transmission.interface_version,
                 open_files=_tables(package, watch),
                 seal_images=_seal_images(package),
+                declared_sha256={each.file_id: each.sha256 for each in package.manifest.tables},
                 decide=judge,
                 by=by,
                 at=at,

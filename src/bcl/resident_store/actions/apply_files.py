@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -66,6 +66,7 @@ class _Load:
     held: holds.HoldCounts = field(default_factory=holds.HoldCounts)
     persons_held: int = 0
     extra_findings: list[Finding] = field(default_factory=list)
+    declared_sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 def apply_files(
@@ -82,6 +83,7 @@ def apply_files(
     decide: Callable[[LoadSummary], Verdict],
     by: audit.Actor,
     at: datetime,
+    declared_sha256: Mapping[str, str] | None = None,
 ) -> LoadResult:
     """Apply a transmission's files, unless `decide` holds or rejects what the pass found.
 
@@ -89,6 +91,8 @@ def apply_files(
     whole summary while nothing is visible to anybody; with anything but LAND, or a fatal finding,
     the load leaves no trace. Joins the caller's `tenancy.scope` if one is open, so that the
     caller's own state changes with it. Loads of one municipality wait for one another.
+    `declared_sha256` (hex, by file id) may be given only when reading a file to its end raises
+    unless it is so.
 
     Raises what reading the files raises (`PackageFault`), `RepeatedSequence`, `keys.KeyFault`.
     """
@@ -108,7 +112,7 @@ def apply_files(
         verdict = Verdict.REJECT
         try:
             with transaction.atomic(), _without_timeout():
-                summary = _run(terms, open_files, seal_images)
+                summary = _run(terms, open_files, seal_images, declared_sha256 or {})
                 verdict = Verdict(decide(summary))
                 if verdict is not Verdict.LAND or summary.count(FATAL):
                     raise _NotLanded
@@ -135,11 +139,14 @@ def _without_timeout() -> Iterator[None]:
 
 
 def _run(
-    terms: LoadTerms, open_files: Iterable[OpenFile], images: Iterable[tuple[str, bytes]]
+    terms: LoadTerms, open_files: Iterable[OpenFile], images: Iterable[tuple[str, bytes]],
+    declared_sha256: Mapping[str, str],
 ) -> LoadSummary:
     town = terms.municipality_code
     with WriterThreads() as threads, LoadWorkers() as workers:
-        load = _Load(terms, town_keys.blind_keys(town), threads, workers)
+        load = _Load(
+            terms, town_keys.blind_keys(town), threads, workers, declared_sha256=declared_sha256
+        )
         for file_id, layout, source in open_files:
             if (refused := _refused_file(terms, file_id, layout)) is not None:
                 load.extra_findings.append(refused)
@@ -187,6 +194,7 @@ def _apply_one(load: _Load, file_id: str, layout: Layout, source: BinaryIO) -> N
             load.threads, municipality_code=town, file_id=file_id, load_number=load_number
         ),
         context=context, watched=holds.watched_records(open_holds),
+        declared_sha256=load.declared_sha256.get(file_id, ""),
     )
     outcome = file_pass.run(source, helpers=_helpers(load, layout, context, cutter))
     load.threads.finish()
