@@ -10,6 +10,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("bcl.linkage.web.urls")),
     path("", include("bcl.recovery.web.urls")),
     path("", include("bcl.resident_store.web.urls")),
+    path("", include("bcl.subscriptions.web.urls")),
 ]
 
 handler400 = "bcl.console.views.bad_request"

@@ -44,6 +44,8 @@ ROUTES = {
     "holds": "linkage.view",
     "hold-ask": "linkage.ask_release",
     "hold-approve": "linkage.release",
+    "subscriptions": "subscriptions.view",
+    "subscription": "subscriptions.view",
     "residents": "residents.view",
     "resident": "residents.view",
     "resident-reveal": "residents.reveal_address",
@@ -59,6 +61,7 @@ ROUTES = {
 }
 ARGUMENTS = {
     "<str:version>": "1.0",
+    "<str:town>": "999997",
     "<int:export_id>": "7",
     "<str:name>": "reader.py",
     "<str:login_name>": "admin-1",
