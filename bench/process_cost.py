@@ -1,8 +1,8 @@
 """What a step costs: CPU seconds and peak memory of a process with everything it started.
 
-Peak memory of a process tree = the largest sum of resident memory seen in samples 50 ms apart
-(pages that processes share count once for each: never too little), and never less than what the
-kernel recorded as the largest single process. CPU of the database server = that of the postmaster
+Peak memory of a process tree = the largest sum of resident memory (pages that processes share
+counted once) seen in samples 0.1 s apart, and never less than what the kernel recorded as the
+largest single process. CPU of the database server = that of the postmaster
 and all processes it ever waited for, so that background writers count for both sides.
 """
 
@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
-_SAMPLE_SECONDS = 0.05
-_SAMPLES_PER_SEARCH = 5  # looking for new processes reads all of /proc
+_SAMPLE_SECONDS = 0.1
+_SAMPLES_PER_SEARCH = 3  # looking for new processes reads all of /proc
 # Fields of /proc/PID/stat behind the name in brackets.
 _PARENT, _USER, _SYSTEM, _WAITED_USER, _WAITED_SYSTEM = 1, 11, 12, 13, 14
 
@@ -42,12 +42,13 @@ def _stat(pid: int) -> list[str]:
 
 
 def resident_mb(pid: int) -> float:
-    """Resident memory of one process; 0 when it has ended."""
+    """Resident memory of one process, shared pages by its share; 0 when it has ended."""
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
         return 0.0
-    return pages * resource.getpagesize() / (1 << 20)
+    (kilobytes,) = (line.split()[1] for line in lines if line.startswith("Pss:"))
+    return int(kilobytes) / 1024
 
 
 def server_cpu_seconds(data_dir: Path) -> float:

@@ -77,7 +77,7 @@ class SearchIndexWriter:
 
     def _write_blocks(self, keys: np.ndarray, ids: np.ndarray) -> None:
         segment = database.reserve_ids("resident_store_segment_id", 1)[0]
-        order = np.argsort(keys, kind="stable")
+        order = np.argsort(keys)  # equal keys in any order: a stable sort takes three times as long
         keys, ids = keys[order], ids[order]
         town, load, file_id = self._town, self._load, self._file_id
 
