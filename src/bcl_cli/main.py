@@ -79,6 +79,7 @@ def bcl() -> None:
 ENDS_WITH_A_REFUSAL = {
     "OperationalError": "WORLD_NOT_RUNNING",
     "KeyErased": "KEY_ERASED",
+    "KeyLost": "KEY_LOST",
     "DatabaseFenced": "DATABASE_FENCED",
     "KeyProviderAway": "KEY_PROVIDER_AWAY",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _service_hours() -> Iterator[None]:
     with by_day():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_folder() -> Iterator[None]:
+    """One folder for whatever the world's programs put away for a while, so that it can be looked
+    through. Short: sockets lie in it. Others may pass through: the database's user does."""
+    folder = Path(f"/tmp/bclj-{os.getpid()}")
+    folder.mkdir(mode=0o711)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TMPDIR", str(folder))
+        patched.setattr(tempfile, "tempdir", str(folder))
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,11 @@ class KeyErased(KeyFault):
     """The town's keys were destroyed on purpose: its data is unreadable for good (R-027)."""
 
 
+class KeyLost(KeyFault):
+    """The provider answers and has no such key: lost with a device, or the wrong key file. Escrow
+    brings it back (docs/guide/keys.md)."""
+
+
 class KeyProviderAway(KeyFault):
     """The provider itself can't be reached or used: nothing is lost, its keys may come back."""
 

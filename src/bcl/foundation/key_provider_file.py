@@ -17,6 +17,7 @@ from pathlib import Path
 from bcl.foundation.key_provider import (
     KEY_BYTES,
     KeyFault,
+    KeyLost,
     KeyProviderAway,
     new_kek_id,
     open_key,
@@ -92,8 +93,11 @@ class FileKeyProvider:
         master, master_id = self._load()
         if kek_id == master_id:  # towns of the first version were wrapped by the master itself
             return master
-        sealed = _read_private(self._kek_path(kek_id), missing="この団体の鍵は破棄されています。")
-        return open_key(master, sealed, context=kek_id.encode())
+        sealed = _read_private(self._kek_path(kek_id), missing="この団体の鍵がありません。")
+        try:
+            return open_key(master, sealed, context=kek_id.encode())
+        except KeyFault:
+            raise KeyLost("鍵ファイルが、この団体の鍵と合いません。") from None
 
     def _kek_path(self, kek_id: str) -> Path:
         if not _ID.match(kek_id):
@@ -116,9 +120,9 @@ def _read_private(path: Path, *, missing: str | None) -> bytes:
         text = path.read_text().strip()
     except FileNotFoundError:
         if missing is not None:
-            raise KeyFault(missing) from None
+            raise KeyLost(missing) from None
         raise KeyProviderAway(f"鍵ファイル {path} がありません。") from None
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         raise KeyProviderAway(f"鍵ファイル {path} を読めません。") from None
     if stat.S_IMODE(mode) & 0o077:
         raise KeyProviderAway(f"鍵ファイル {path} をほかの利用者が読める状態です。")

@@ -28,6 +28,7 @@ from bcl.foundation.key_provider import (
     NONCE_BYTES,
     TAG_BYTES,
     KeyFault,
+    KeyLost,
     KeyProviderAway,
     Token,
     new_kek_id,
@@ -170,7 +171,7 @@ class Pkcs11KeyProvider:
         try:
             return session.get_key(object_class=ObjectClass.SECRET_KEY, id=kek_id.encode())
         except pkcs11.exceptions.NoSuchKey:
-            raise KeyFault("この団体の鍵は破棄されています。") from None
+            raise KeyLost("この団体の鍵が、鍵装置にありません。") from None
 
     # -- session -------------------------------------------------------------------------------
 

@@ -46,9 +46,13 @@ def up(name: str | None, towns: tuple[str, ...]) -> None:
     """世界を起動し、Ctrl-C まで動かします。データは残ります。"""
     from bcl_cli.world.world import World
 
+    places = Places.of(name)
+    if any(is_alive(pid) for pid in written_down(places.state).values()):
+        click.echo("この環境はすでに動いています。bcl world status で確かめてください。", err=True)
+        sys.exit(3)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with by_day():
-        made = World(Places.of(name), towns=towns)
+        made = World(places, towns=towns)
         try:
             with made:
                 click.echo(f"全体のページ: {made.page_url}")

@@ -53,7 +53,11 @@ class World:
 
     def __enter__(self) -> World:
         self.build()
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()  # one program that doesn't start must not leave the others running
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -168,6 +168,27 @@ def test_file_provider__keeps_every_key_private_and_wrapped(tmp_path):
         other.wrap(kek, SECRET, context=CONTEXT)
 
 
+@pytest.mark.requirement("R-034")
+def test_key_files__with_any_bit_flipped__are_told_and_never_open_wrongly(tmp_path):
+    path = tmp_path / "keys" / "provider.key"
+    kek = FileKeyProvider.create(path).create_kek("999997")
+    wrapped = FileKeyProvider(path).wrap(kek, SECRET, context=CONTEXT)
+    for file in (path, path.parent / "provider.key.d" / f"{kek}.kek"):
+        good = file.read_bytes()
+        for position in range(len(good) * 8):
+            bad = bytearray(good)
+            bad[position // 8] ^= 1 << position % 8
+            file.write_bytes(bytes(bad))
+            try:
+                opened = FileKeyProvider(path).unwrap(kek, wrapped, context=CONTEXT)
+            except KeyFault:
+                continue
+            # "a" may become "A", a line's end a blank: the key is the same.
+            assert opened == SECRET and bad.lower().split() == good.lower().split()
+        file.write_bytes(good)
+    assert FileKeyProvider(path).unwrap(kek, wrapped, context=CONTEXT) == SECRET
+
+
 # -- token ---------------------------------------------------------------------------------------
 
 
