@@ -210,7 +210,10 @@ class Town:
             f"ORDER BY living DESC, kana LIMIT {SHOWN + 1}",
             values,
         ).fetchall()
-        return [unpack(row) for (row,) in found[:SHOWN]], len(found) > SHOWN
+        rows = [unpack(row) for (row,) in found[:SHOWN]]
+        if address.strip():  # whoever knows an address must not learn who is hidden there
+            rows = [row for row in rows if not self.is_guarded(row)]
+        return rows, len(found) > SHOWN
 
     def household(self, number: str) -> list[dict[str, str]]:
         """The residents of a household in the order of the record, those that left at the end."""

@@ -35,7 +35,7 @@ from typing import Any
 CHUNK = 64 * 1024
 TAG = 16
 BLOCK = 1 << 20
-RESIDENT_FILE = "J01"
+RESIDENT_FILE, MEASURE_FILE = "J01", "J04"
 ADDRESS = (
     "住所_都道府県",
     "住所_市区郡町村名",
@@ -370,8 +370,33 @@ def residents(package: zipfile.ZipFile, files: list[dict[str, Any]]) -> Iterator
                         yield row
 
 
+def protected_households(package: zipfile.ZipFile, files: list[dict[str, Any]]) -> set[str]:
+    """Households of persons under a protective measure, also of one that has ended: a list is no
+    place to weigh that."""
+    persons = set()
+    for entry in files:
+        if entry["file_id"] == MEASURE_FILE:
+            with package.open(entry["name"]) as member:
+                lines = io.TextIOWrapper(member, encoding="utf-8", newline="")
+                for row in csv.DictReader(lines, strict=True):
+                    if row["対象者区分"] in ("1", "2") and row["削除フラグ"] != "1":
+                        persons.add(row["宛名番号"])
+    return {row["世帯番号"] for row in residents(package, files) if row["宛名番号"] in persons}
+
+
+def extract(package: zipfile.ZipFile, files: list[dict[str, Any]], folder: str) -> None:
+    """Write the files in clear to a new folder that only this user may read."""
+    os.mkdir(folder, 0o700)
+    for name in [*(entry["name"] for entry in files), "datapackage.json"]:
+        package.extract(name, folder)
+    print(f"{folder} に {len(files)} 個のファイルを書き出しました。暗号化されていません。")
+    print("新しい住民情報システムへの取込みが終わったら、必ず消してください。")
+
+
 def list_residents(package: zipfile.ZipFile, files: list[dict[str, Any]], households: int) -> None:
-    """Print the first households with their members, and how many there are in all."""
+    """Print the first households with their members, and how many there are in all. The address of
+    a household in which somebody is under a protective measure stays out of the list."""
+    guarded = protected_households(package, files)
     chosen: dict[str, list[dict[str, str]]] = {}
     every: set[str] = set()
     total = 0
@@ -383,10 +408,11 @@ def list_residents(package: zipfile.ZipFile, files: list[dict[str, Any]], househ
             chosen.setdefault(number, []).append(row)
     print(f"住民 {total}人、世帯 {len(every)}世帯（はじめの {len(chosen)}世帯を表示）")
     for number, members in chosen.items():
-        print(f"世帯 {number}（{len(members)}人）")
+        mark = "　支援措置のある世帯です。住所は一覧に出しません" if number in guarded else ""
+        print(f"世帯 {number}（{len(members)}人）{mark}")
         for row in sorted(members, key=lambda row: int(row.get("記載順位") or 0)):
             born = row.get("生年月日_不詳表記") or row["生年月日"]
-            address = "".join(row.get(part) or "" for part in ADDRESS)
+            address = "－" if mark else "".join(row.get(part) or "" for part in ADDRESS)
             print(f"  {row['氏名']}\t{row['続柄表記']}\t{born}\t{address}")
 
 
@@ -438,7 +464,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="reader.py",
         usage="python reader.py パッケージ.zip.age --key 鍵ファイル"
-        " [--list 世帯数] [--check] [--signer 指紋] [--page]",
+        " [--list 世帯数] [--check] [--signer 指紋] [--page] [--extract フォルダ]",
         description="リカバリデータのパッケージを、BCLもネットワークも使わずに開いて確かめます。",
         add_help=False,
     )
@@ -449,6 +475,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--check", action="store_true", help="件数とSHA-256を一覧と突き合わせる")
     parser.add_argument("--signer", metavar="指紋", help="機構が公表した署名者の指紋（か公開鍵）")
+    parser.add_argument("--extract", metavar="フォルダ", help="照合して、CSVを書き出す（平文）")
     parser.add_argument("--page", action="store_true", help="この機械のブラウザで住民をさがす")
     parser.add_argument("-h", "--help", action="help", help="この説明を表示する")
     return parser.parse_args(arguments)
@@ -465,17 +492,22 @@ def main(arguments: list[str] | None = None) -> int:
             files = manifest_files(manifest)
             describe(manifest, files)
             wrong = 0
-            if chosen.check or chosen.signer:
+            if chosen.check or chosen.signer or chosen.extract:
                 wrong = check_signer(package, chosen.package, chosen.signer)
                 wrong += check(package, files)
                 print(f"照合の結果: {f'{wrong}件の不一致' if wrong else 'すべて一致しました'}")
             if chosen.households is not None:
                 list_residents(package, files, chosen.households)
+            if chosen.extract and not wrong:
+                extract(package, files, chosen.extract)
             if chosen.page and not wrong:
                 load_page().serve(package, files, manifest["bcl"])
     except Unreadable as reason:
         print(f"開けません: {reason}", file=sys.stderr)
         return 1
+    except FileExistsError:
+        print(f"書き出し先 {chosen.extract} はすでにあります。", file=sys.stderr)
+        return 2
     except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, csv.Error) as fault:
         print(f"開けません: パッケージが壊れています（{type(fault).__name__}）。", file=sys.stderr)
         return 1

@@ -101,7 +101,7 @@ def holding(needles: set[bytes], folders: list[Path], folder: Path) -> set[Path]
         capture_output=True, check=False, env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     listed.unlink()
-    return {Path(os.fsdecode(each)) for each in done.stdout.splitlines()}
+    return {Path(os.fsdecode(each)) for each in done.stdout.splitlines()} - {listed}
 
 
 def places_to_look(line: Line, place: Path) -> list[Path]:

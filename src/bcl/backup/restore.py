@@ -73,7 +73,7 @@ def _newest_whole(
     place: Place, tools: Tools, until: datetime | None
 ) -> tuple[Base | None, list[str]]:
     """The newest base backup that is whole byte by byte, and the ids of newer, broken ones."""
-    broken = []
+    broken = place.spoilt_records()
     for base in reversed(place.bases()):
         if until is not None and base.finished_at > until:
             continue

@@ -334,3 +334,53 @@ def test_reader__asked_for_help__answers_in_japanese(taken) -> None:
     assert found.returncode == 0
     assert "リカバリデータ" in found.stdout and "--check" in found.stdout
     assert run_reader(taken[0]).returncode == 2
+
+
+@pytest.mark.requirement("R-032")
+def test_reader__extracted__gives_the_files_to_this_user_and_never_over_others(
+    build, release, landed, receiver_key, tmp_path
+) -> None:
+    export = build()
+    folder = release(export)
+    key = write_key(tmp_path, receiver_key)
+    arguments = [str(folder / PACKAGE.format(export.pk)), "--key", str(key)]
+    clear = tmp_path / "clear"
+    done = run_reader(folder / "reader.py", *arguments, "--extract", str(clear))
+    assert done.returncode == 0 and "必ず消してください" in done.stdout, done.stderr
+    assert clear.stat().st_mode & 0o777 == 0o700
+    listed = json.loads((clear / "datapackage.json").read_text(encoding="utf-8"))["resources"]
+    assert len(listed) > 5
+    for entry in listed:
+        content = (clear / entry["path"]).read_bytes()
+        assert entry["hash"].endswith(hashlib.sha256(content).hexdigest())
+    again = run_reader(folder / "reader.py", *arguments, "--extract", str(clear))
+    assert again.returncode == 2 and "すでにあります" in again.stderr
+
+
+@pytest.mark.requirement("R-032")
+def test_reader__listing__leaves_out_where_protected_households_live(
+    build, release, landed, receiver_key, tmp_path
+) -> None:
+    export = build()
+    folder = release(export)
+    key = write_key(tmp_path, receiver_key)
+    package = str(folder / PACKAGE.format(export.pk))
+    done = run_reader(
+        folder / "reader.py", package, "--key", str(key), "--list", "100000"
+    )
+    tables = landed.core.truth()
+    protected = {
+        row["addressee_number"] for row in tables["J04"]
+        if row["measure_target_kind"] in ("1", "2") and row["deleted"] == "0"
+    }  # fmt: skip
+    houses = {
+        row["household_number"] for row in tables["J01"]
+        if row["addressee_number"] in protected
+        and (row["latest"], row["resident_state"]) == ("1", "1")
+    }  # fmt: skip
+    assert houses
+    for part in done.stdout.split("\n世帯 ")[1:]:
+        number, lines = part.split("（", 1)[0], part.splitlines()[1:]
+        guarded = number in houses
+        assert ("支援措置" in part) == guarded
+        assert all(line.endswith("\t－") == guarded for line in lines if line.startswith("  "))

@@ -109,7 +109,8 @@ def test_town__counts_only_those_who_live_there(town) -> None:
         ({"name": "消えた"}, []),
         ({"number": "7"}, ["不詳　生"]),
         ({"name": "山田", "born": "1980-04-02"}, []),
-        ({"name": "花子", "address": "本町一丁目2-3"}, ["山田　花子"]),
+        ({"name": "john", "address": "本町一丁目2-3"}, ["Smith John"]),
+        ({"name": "山田", "address": "本町一丁目2-3"}, []),  # a protected household
         ({"name": "%"}, []),
         ({}, []),
     ],
