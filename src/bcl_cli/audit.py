@@ -17,28 +17,11 @@ from bcl_gateway.japanese_help import JapaneseGroup
 
 if TYPE_CHECKING:
     from bcl.accounts.api import NamedLook
-    from bcl.foundation.audit_check import Finding, Report
+    from bcl.foundation.audit_check import Report
 
 _NEW_FILE = click.Path(path_type=Path, dir_okay=False)
 _OLD_PLACE = click.Path(path_type=Path, exists=True)
 MOST_SHOWN = 50
-FINDINGS = {
-    "ROW_ALTERED": "書換え: 記録の内容が変えられています",
-    "ROW_DELETED": "削除: 記録がなくなっています",
-    "ROW_INSERTED": "挿入: 記録が後から差し込まれています",
-    "ROW_FORGED": "偽の記録: 団体の鍵による認証値が合いません（変えられたか、差し込まれています）",
-    "ROW_COPIED": "挿入: 本物の記録の写しが差し込まれています",
-    "ROW_WITHOUT_TAG": "認証値のない記録: 鍵を使えないときに書かれたか、差し込まれた記録です",
-    "ROW_WAITING": "封印の遅れ: 10分を過ぎても通し番号がありません（worker を確かめてください）",
-    "LEAVES_MISSING": "削除: この通し番号の記録がありません",
-    "LEAVES_UNSIGNED": "署名した先頭値がない記録です（先頭値が消されたか、記録が足されています）",
-    "TREE_ALTERED": "書換え: この範囲のどれかの通し番号の値が変えられています",
-    "HEAD_ALTERED": "先頭値が変えられているか、機構の署名ではありません",
-    "OUTSIDE_DIFFERS": "外部に置いた先頭値と合いません。この範囲が作り直されています",
-    "OUTSIDE_FALSE": "外部に置いた先頭値の署名が正しくありません",
-    "END_DELETED": "削除: 外部の先頭値にある、末尾の記録がありません",
-    "ROLLED_BACK": "巻戻し: 復元によって、この範囲の記録が失われています",
-}
 KINDS = {
     "SHOWN": "表示",
     "PRINTED": "印刷",
@@ -52,6 +35,7 @@ PLACES = {
     "transaction": "取引",
     "screen": "画面",
     "export": "リカバリデータ",
+    "data_export": "持ち出し",
     "center": "センター",
     "subscription": "購読",
 }
@@ -122,6 +106,8 @@ def verify(municipality_code: str | None, heads: tuple[Path, ...]) -> None:
 
 
 def _tell(report: Report) -> None:
+    from bcl.foundation import audit_words
+
     click.echo(
         f"{_log_name(report.log)}　記録 {report.rows:,} 件　先頭値 {report.heads:,} 個"
         f"　外部の先頭値 {report.outside_heads:,} 個　通し番号待ち {report.waiting:,} 件"
@@ -131,7 +117,7 @@ def _tell(report: Report) -> None:
     if report.heads and not report.outside_heads:
         click.echo("  外部の先頭値がありません。末尾の削除と作り直しは見つけられません。")
     for finding in report.findings[:MOST_SHOWN]:
-        click.echo(f"  {_where(finding)} {FINDINGS[finding.kind.value]}")
+        click.echo(f"  {audit_words.where(finding)} {audit_words.label(finding.kind)}")
     if len(report.findings) > MOST_SHOWN:
         click.echo(f"  ほか {len(report.findings) - MOST_SHOWN:,} 件")
     if report.is_sound:
@@ -142,21 +128,6 @@ def _log_name(code: str) -> str:
     from bcl.foundation.audit_log import AGENCY_LOG
 
     return "機構" if code == AGENCY_LOG else f"団体 {code}"
-
-
-def _where(finding: Finding) -> str:
-    words = []
-    if finding.entry_id is not None:
-        words.append(f"記録 {finding.entry_id}")
-    if finding.low is not None and finding.high is not None and finding.low < finding.high:
-        many = finding.high - finding.low > 1
-        until = f"～{finding.high - 1}" if many else ""
-        words.append(f"通し番号 {finding.low}{until}")
-    if finding.head is not None:
-        words.append(f"先頭値 {finding.head}")
-    if finding.act:
-        words.append(f"{finding.act} {finding.at}".rstrip())
-    return "［" + "　".join(words) + "］"
 
 
 @audit.command()
@@ -272,7 +243,7 @@ def _show(each: NamedLook) -> None:
 
 def _purpose(code: str) -> str:
     from bcl.foundation import clock
-    from bcl.resident_store.web.disclosure import purposes_on
+    from bcl.resident_store.disclosure import purposes_on
 
     return dict(purposes_on(clock.today())).get(code, code)
 

@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("bcl.recovery.web.urls")),
     path("", include("bcl.resident_store.web.urls")),
     path("", include("bcl.subscriptions.web.urls")),
+    path("", include("bcl.oversight.web.urls")),
 ]
 
 handler400 = "bcl.console.views.bad_request"

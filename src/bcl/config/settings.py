@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "bcl.issuance",
     "bcl.subscriptions",
     "bcl.backup",
+    "bcl.oversight",
     "bcl.console",
 ]
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from cryptography import x509
 from django.urls import reverse
 
 from bcl.accounts import api as accounts
 from bcl.availability import api as availability
 from bcl.linkage import api as linkage
 from bcl.municipalities import api as municipalities
+from bcl.oversight import api as oversight
 from bcl.recovery import api as recovery
 from bcl.resident_store import api as store
 from bcl_contract.refusals import Refusal
 
+TERMINAL_WARNING = timedelta(days=30)
 SERVICES = (
     ("証明書の交付", availability.Service.ISSUANCE),
     ("住民情報のバックアップ", availability.Service.BACKUP),
@@ -53,13 +56,16 @@ def cards_for(principal: accounts.Principal, at: datetime) -> list[Card]:
     makers: tuple[tuple[str, Callable[[accounts.Principal, datetime], list[Card]]], ...] = (
         ("linkage.view", _linkage),
         ("recovery.view", _recovery),
+        ("exports.approve", _exports_to_approve),
+        ("exports.take", _exports_to_take),
+        ("statements.approve", _statements),
         ("accounts.view", _accounts),
     )
     is_town = principal.municipality_code != accounts.AGENCY_CODE
     found = [
         card
         for permission, make in makers
-        if permission in principal.permissions and (is_town or make is _accounts)
+        if permission in principal.permissions and (is_town or make in _ALSO_OF_THE_AGENCY)
         for card in make(principal, at)
     ]
     return sorted(found, key=lambda card: not card.is_urgent)
@@ -100,16 +106,97 @@ def _recovery(principal: accounts.Principal, at: datetime) -> list[Card]:
     ]
 
 
+def _exports_to_approve(principal: accounts.Principal, at: datetime) -> list[Card]:
+    waiting = oversight.count_waiting(principal.municipality_code)
+    return [
+        Card(
+            "承認待ちの持ち出し", waiting.exports_to_approve, "内容を確かめ、別の人が承認します。",
+            reverse("exports"), asks=True,
+        )
+    ]  # fmt: skip
+
+
+def _exports_to_take(principal: accounts.Principal, at: datetime) -> list[Card]:
+    waiting = oversight.count_waiting(principal.municipality_code)
+    return [
+        Card(
+            "受取り待ちの持ち出し", waiting.exports_to_take, "期限を過ぎると消えます。",
+            reverse("exports"), asks=True,
+        )
+    ]  # fmt: skip
+
+
+def _statements(principal: accounts.Principal, at: datetime) -> list[Card]:
+    waiting = oversight.count_waiting(principal.municipality_code)
+    return [
+        Card(
+            "承認待ちの回答書", waiting.statements_to_approve, "支援措置の対象者などのものです。",
+            reverse("statements"), asks=True,
+        )
+    ]  # fmt: skip
+
+
 def _accounts(principal: accounts.Principal, at: datetime) -> list[Card]:
     found = accounts.list_accounts(principal.municipality_code)
+    evidence = accounts.read_evidence(principal.municipality_code, at=at)
     here = reverse("accounts")
-    return [
+    manages = "accounts.manage" in principal.permissions
+    counted = [
         Card(title, sum(one.status == status for one in found), text, f"{here}?state={status}")
         for title, status, text in (
             ("停止中の職員", "LOCKED", "理由を確かめ、よければ解除します。"),
             ("登録待ちの職員", "INVITED", "登録コードを渡してください。"),
         )
     ]
+    limits = evidence.limits
+    return counted + [
+        Card(title, count, text, here, asks=manages)
+        for title, count, text in (
+            (
+                f"{limits.dormant_days}日使われていない職員",
+                evidence.dormant,
+                "要らなければ廃止します。",
+            ),
+            ("有効期限の切れた職員", evidence.past_validity, "要らなければ廃止します。"),
+            ("棚卸しの時期を過ぎた職員", evidence.not_reviewed, "開いて「確かめた」を押します。"),
+        )
+    ]
+
+
+_ALSO_OF_THE_AGENCY = (_accounts, _exports_to_approve, _exports_to_take)
+
+
+@dataclass(frozen=True)
+class Intake:
+    """How fresh the town's data is and how much waits; `age_hours` is None before the first."""
+
+    landed_at: datetime | None
+    age_hours: int | None
+    queued: int
+    held: int
+    is_late: bool
+
+
+def intake_for(principal: accounts.Principal, at: datetime) -> Intake | None:
+    """Freshness and backlog of the own town, for whoever may see linkage."""
+    code = principal.municipality_code
+    if code == accounts.AGENCY_CODE or "linkage.view" not in principal.permissions:
+        return None
+    status = linkage.get_status(code, at=at, recent=0)
+    seconds = status.seconds_since_landing
+    return Intake(
+        landed_at=status.last_landed_at,
+        age_hours=None if seconds is None else seconds // 3600,
+        queued=status.queued,
+        held=status.held,
+        is_late=bool(linkage.get_freshness(code, at=at).alarms),
+    )
+
+
+def terminal_days_left(cert_der: bytes, at: datetime) -> int | None:
+    """Days until the certificate of the terminal in use ends; None while there is time."""
+    left = x509.load_der_x509_certificate(cert_der).not_valid_after_utc - at
+    return left.days if left < TERMINAL_WARNING else None
 
 
 def notices_for(principal: accounts.Principal) -> list[municipalities.NoticeRecord]:

@@ -18,6 +18,9 @@ NAVIGATION = (
     ("配り先", "subscriptions", "subscriptions.view"),
     ("中間DB参照", "residents", "residents.view"),
     ("リカバリ", "recovery", "recovery.view"),
+    ("監査ログ", "audit", "audit.view"),
+    ("閲覧記録", "statements", "statements.view"),
+    ("持ち出し", "exports", "exports.view"),
     ("ユーザ管理", "accounts", "accounts.view"),
     ("管理端末", "terminals", "terminals.view"),
     ("保存期間", "retention", "retention.view"),
@@ -38,6 +41,13 @@ DONE = {
     "recovery-approved": "承認しました。リカバリデータを作っています。",
     "resend-asked": "送り直しを依頼しました。連携装置が次に問い合わせたときに伝わります。",
     "resend-withdrawn": "依頼を取り下げました。",
+    "audit-check-started": "検証を始めました。終わると画面が変わります。",
+    "statement-asked": "申請しました。別の人が承認すると作れます。",
+    "statement-ready": "作成できます。内容を確かめて、PDF を作ってください。",
+    "statement-approved": "承認しました。申請した人が PDF を作れます。",
+    "export-asked": "申請しました。別の人が承認すると作り始めます。",
+    "export-approved": "承認しました。ファイルを作っています。",
+    "export-declined": "取りやめました。ファイルは作られません。",
     "transmission-rejected": "却下しました。正しい連携データを同じ通番で送り直してください。",
 }
 

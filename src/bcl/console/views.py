@@ -22,6 +22,11 @@ def home(request: HttpRequest) -> HttpResponseBase:
     cards = attention.cards_for(principal, at)
     context = {
         "roles": [accounts.ROLE_NAMES_JA[role] for role in sorted(principal.roles)],
+        "intake": attention.intake_for(principal, at),
+        "terminal_days_left": attention.terminal_days_left(
+            request.client_certificate_der,  # type: ignore[attr-defined]
+            at,
+        ),
         "services": attention.services_for(principal, at),
         "notices": [
             (each, Refusal(each.code).text) for each in attention.notices_for(principal)

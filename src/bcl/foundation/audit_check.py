@@ -11,7 +11,7 @@ rewritten the tree as well. Works on a snapshot; writing and sealing go on.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -30,6 +30,9 @@ from bcl_contract.receipts import canonical_json
 
 LATE = timedelta(minutes=10)
 """A row that waits longer for its place in the log is reported: sealing stands still."""
+
+
+_TELL_EVERY = 1_000
 
 
 class FindingKind(StrEnum):
@@ -86,11 +89,21 @@ class Report:
         return not self.findings
 
 
-def check(log: str, *, outside: Iterable[Head], at: datetime) -> Report:
-    """Check one log whole; findings come in the order of the log."""
+def check(
+    log: str,
+    *,
+    outside: Iterable[Head],
+    at: datetime,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Check one log whole; findings come in the order of the log.
+
+    `progress` is told now and then how many rows have been looked at.
+    """
     with tenancy.scope(log, snapshot=True):
         report = Report(log)
-        walk = _Walk(report, sorted(outside, key=lambda head: head["content"]["tree_size"]))
+        heads = sorted(outside, key=lambda head: head["content"]["tree_size"])
+        walk = _Walk(report, heads, progress or _tell_nobody)
         walk.run()
         _check_unnumbered(report, walk.secrets, at=at)
         _check_copies(report)
@@ -98,11 +111,18 @@ def check(log: str, *, outside: Iterable[Head], at: datetime) -> Report:
     return report
 
 
+def _tell_nobody(looked_at: int) -> None:
+    """For a check that nobody waits for."""
+
+
 class _Walk:
     """Goes through the leaves in order, past every head."""
 
-    def __init__(self, report: Report, outside: list[Head]) -> None:
+    def __init__(
+        self, report: Report, outside: list[Head], progress: Callable[[int], None]
+    ) -> None:
         self.report = report
+        self.progress = progress
         self.outside = outside
         self.genuine = {
             row.key_id: row.public_key for row in AgencySigningKey.objects.all()
@@ -154,6 +174,8 @@ class _Walk:
 
     def _take_leaf(self, number: int, stored: bytes, row: Row | int) -> None:
         self.report.rows += 1
+        if self.report.rows % _TELL_EVERY == 0:
+            self.progress(self.report.rows)
         self.frontier.add(stored)
         if isinstance(row, int):
             kind: FindingKind | None = FindingKind.ROW_DELETED

@@ -23,7 +23,7 @@ from bcl.foundation.audit import EVERYBODY, SHOW_RESIDENT
 from bcl.foundation.models import AuditEntry
 
 _ACTS = Path(__file__).with_name("audit_acts.csv")
-_PLACES = ("screen", "terminal", "transaction", "export", "center", "subscription")
+_PLACES = ("screen", "terminal", "transaction", "export", "data_export", "center", "subscription")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,11 @@ def _acts() -> Mapping[str, AuditAct]:
 def describe_act(act: str) -> AuditAct:
     """The act's Japanese name; an act without one stands under its own."""
     return _acts().get(act) or AuditAct(act, "OTHER", act)
+
+
+def all_acts() -> list[AuditAct]:
+    """Every act that has a name."""
+    return list(_acts().values())
 
 
 def who_saw(

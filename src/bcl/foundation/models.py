@@ -139,7 +139,6 @@ class AuditEntry(models.Model):
     class Meta:
         verbose_name = "監査記録"
         indexes = (
-            models.Index(fields=["municipality_code", "at"], name="auditentry_town_at_idx"),
             models.Index(
                 fields=["municipality_code", "subject_digest", "at"],
                 name="auditentry_subject_idx",

@@ -24,6 +24,11 @@ from bcl.issuance.actions.refresh import (
 from bcl.issuance.actions.set_up import lift_block, place_block, register_official_seal
 from bcl.issuance.actions.states import close_overdue, forget_old_messages
 from bcl.issuance.documents.demo_seal import draw_demo_seal
+from bcl.issuance.documents.font import (
+    DEFAULT_FONT_PATH,
+    FontNotInstalledError,
+    load_typeface,
+)
 from bcl.issuance.queries import (
     PlacedBlock,
     count_transactions,
@@ -34,10 +39,12 @@ from bcl.issuance.queries import (
 from bcl.issuance.rules import BlockScope, Freshness
 
 __all__ = [
+    "DEFAULT_FONT_PATH",
     "BlockScope",
     "Comparison",
     "DayDifference",
     "Difference",
+    "FontNotInstalledError",
     "Freshness",
     "Issued",
     "Offer",
@@ -55,6 +62,7 @@ __all__ = [
     "issue_certificate",
     "lift_block",
     "list_blocks",
+    "load_typeface",
     "make_golden_papers",
     "place_block",
     "rebuild_issuable_records",

@@ -55,6 +55,7 @@ __all__ = [
     "get_status",
     "get_transfer_key",
     "issuing_obstacle",
+    "list_received",
     "list_resend_requests",
     "make_transfer_folders",
     "note_contact",
@@ -108,3 +109,11 @@ def get_interface_use(municipality_code: str, *, at: datetime) -> InterfaceUse:
     """Which versions of the interface a municipality sends, and what it must be told (R-037)."""
     with tenancy.scope(municipality_code):
         return read_interface_use(municipality_code, at=at)
+
+
+def list_received(
+    municipality_code: str, since: datetime, until: datetime, *, limit: int
+) -> list[dict[str, str]]:
+    """Transmissions of a period, oldest first, as texts by column: what an export may hold."""
+    with tenancy.scope(municipality_code):
+        return queries.list_received(since, until, limit=limit)

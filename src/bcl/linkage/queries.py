@@ -10,6 +10,7 @@ from datetime import datetime
 
 from django.db.models import Count, Min, Q
 
+from bcl.foundation.clock import JST
 from bcl.linkage.models import Lane, MalwareCheck, Transmission, TransmissionFinding
 from bcl.linkage.rules import (
     FileCounts,
@@ -201,3 +202,26 @@ def _still_missing(urgent: Lane | None) -> Q:
 
 def _age(since: datetime | None, at: datetime) -> int | None:
     return None if since is None else max(0, int((at - since).total_seconds()))
+
+
+def list_received(since: datetime, until: datetime, *, limit: int) -> list[dict[str, str]]:
+    """Transmissions received from `since` up to, without, `until`, oldest first, as texts by
+    column (times ISO in Japan): what an export may hold of them. Inside the scope."""
+    found = Transmission.objects.filter(received_at__gte=since, received_at__lt=until)
+    return [
+        {
+            "bundle_id": each.bundle_id,
+            "received_at": each.received_at.astimezone(JST).isoformat(timespec="seconds"),
+            "lane": each.lane,
+            "sequence": "" if each.sequence is None else str(each.sequence),
+            "mode": each.mode,
+            "state": each.state,
+            "refusal_code": each.refusal_code,
+            "rows": str(sum(int(one.get("rows", 0)) for one in each.counts)),
+            "findings": str(each.findings_total),
+            "landed_at": ""
+            if each.landed_at is None
+            else each.landed_at.astimezone(JST).isoformat(timespec="seconds"),
+        }
+        for each in found.order_by("received_at", "id")[:limit]
+    ]

@@ -18,6 +18,7 @@ from bcl.recovery.actions.build import (
     take_export,
 )
 from bcl.recovery.actions.request import approve_export, read_reason, request_export
+from bcl.recovery.adapters.release_area import SealedPackage, remove_package, seal_package
 from bcl.recovery.models import RecoveryExport
 from bcl.recovery.queries import find_export, list_exports
 from bcl.recovery.rules import (
@@ -32,6 +33,7 @@ __all__ = [
     "AsOf",
     "ExportState",
     "RecoveryExport",
+    "SealedPackage",
     "approval_content",
     "approve_export",
     "build_export",
@@ -42,7 +44,9 @@ __all__ = [
     "read_reason",
     "release_content",
     "release_export",
+    "remove_package",
     "request_content",
     "request_export",
+    "seal_package",
     "take_export",
 ]

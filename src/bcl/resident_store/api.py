@@ -20,7 +20,9 @@ from bcl.resident_store.actions.recovery_zip import (
     write_recovery_zip,
 )
 from bcl.resident_store.database import lock_town
+from bcl.resident_store.disclosure import purposes_on
 from bcl.resident_store.event_dates import find_household_on, find_person_on
+from bcl.resident_store.export_list import ListedResident, find_standing, list_residents
 from bcl.resident_store.fragments import Match
 from bcl.resident_store.hold_list import Hold, lift_hold, list_holds
 from bcl.resident_store.pages import PageFault
@@ -70,14 +72,15 @@ from bcl.resident_store.rules import (
 )
 
 __all__ = [
-    "Ambiguous", "CertLink", "Differences", "FeedEntry", "FileCounts", "FileDifferences",
-    "Hold", "LiveRecords", "LoadResult", "LoadSummary", "Match", "NoSuchLoad", "PageFault",
-    "PersonHit", "PersonSearchResult", "Position", "Protected", "RecordVersion",
+    "Ambiguous", "CertLink", "Differences", "FeedEntry", "FileCounts", "FileDifferences", "Hold",
+    "ListedResident", "LiveRecords", "LoadResult", "LoadSummary", "Match", "NoSuchLoad",
+    "PageFault", "PersonHit", "PersonSearchResult", "Position", "Protected", "RecordVersion",
     "RecoveryContents", "RepeatedSequence", "UnknownColumn", "Verdict", "applied_position",
     "apply_files", "changes_of_load", "columns_of_profile", "counts", "find_by_key",
     "find_by_search", "find_cert_link", "find_household", "find_household_on", "find_person",
-    "find_person_on", "held_counts", "household_key_held", "household_members",
-    "is_household_held", "is_person_held", "lift_hold", "list_holds", "live_records",
-    "load_number_at", "lock_town", "person_key_held", "protected_keys", "read_records",
-    "read_seal_image", "reconcile", "search_persons", "tells_a_place", "write_recovery_zip",
-]
+    "find_person_on", "find_standing", "held_counts", "household_key_held", "household_members",
+    "is_household_held", "is_person_held", "lift_hold", "list_holds", "list_residents",
+    "live_records", "load_number_at", "lock_town", "person_key_held", "protected_keys",
+    "purposes_on", "read_records", "read_seal_image", "reconcile", "search_persons",
+    "tells_a_place", "write_recovery_zip",
+]  # fmt: skip

@@ -350,6 +350,23 @@ def person_key_held(municipality_code: str, person_key: int) -> bool:
         ).exists()
 
 
+def held_among(
+    municipality_code: str, person_keys: Collection[int], household_keys: Collection[int]
+) -> tuple[set[int], set[int]]:
+    """Which of these persons and households are held now, by blind key: one look for a list."""
+    with database.town_scope(municipality_code):
+        persons = HeldPerson.objects.filter(
+            municipality_code=municipality_code, person_key__in=person_keys, until_load=None
+        )
+        households = HeldHousehold.objects.filter(
+            municipality_code=municipality_code, household_key__in=household_keys, until_load=None
+        )
+        return (
+            set(persons.values_list("person_key", flat=True)),
+            set(households.values_list("household_key", flat=True)),
+        )
+
+
 def held_counts(municipality_code: str) -> dict[str, int]:
     """How many households and persons are held now."""
     with database.town_scope(municipality_code):

@@ -58,6 +58,10 @@ ARGUMENTS = {
     "<int:export_id>": "7",
     "<str:name>": "reader.py",
     "<str:login_name>": "admin-1",
+    "<str:log>": "999997",
+    "<str:key>": "7",
+    "<str:kind>": "nothing",
+    "<int:statement_id>": "7",
     "<uuid:request_id>": "00000000-0000-4000-8000-000000000000",
     "<uuid:transmission_id>": "00000000-0000-4000-8000-000000000000",
 }

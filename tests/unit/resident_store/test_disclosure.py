@@ -7,8 +7,8 @@ from datetime import date
 
 import pytest
 
-from bcl.resident_store.web import disclosure
-from bcl.resident_store.web.disclosure import SEE_SENSITIVE, Sight
+from bcl.resident_store import disclosure
+from bcl.resident_store.disclosure import SEE_SENSITIVE, Sight
 from bcl_contract.linkage.layouts import load_interface
 
 INTERFACE = load_interface()

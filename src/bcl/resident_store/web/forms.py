@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 
-from bcl.resident_store.web.disclosure import purposes_on
+from bcl.resident_store.disclosure import purposes_on
 from bcl_contract import clock
 
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z")

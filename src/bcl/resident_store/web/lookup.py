@@ -8,10 +8,10 @@ from datetime import datetime
 
 from bcl.resident_store import api as store
 from bcl.resident_store import database, queries
+from bcl.resident_store.disclosure import HIDDEN_PLACE, Section, Sight, show_record
 from bcl.resident_store.models import Load
 from bcl.resident_store.person_search import search_persons
 from bcl.resident_store.protection import Protected, protected_keys
-from bcl.resident_store.web.disclosure import HIDDEN_PLACE, Section, Sight, show_record
 from bcl_contract.linkage.layouts import load_interface
 from bcl_contract.refusals import Refusal
 
@@ -73,17 +73,28 @@ def list_persons(
     values = store.read_records(
         municipality_code, [each.id for each in versions], columns=LISTED_COLUMNS
     )
+    persons, households = queries.held_among(
+        municipality_code,
+        {each.person_key for each in versions},
+        {each.household_key for each in versions},
+    )
     return [
-        _listed(municipality_code, each, values[each.id], protected)
+        _listed(
+            each,
+            values[each.id],
+            protected,
+            is_held=each.person_key in persons or each.household_key in households,
+        )
         for each in versions
     ]
 
 
 def _listed(
-    municipality_code: str,
     version: store.RecordVersion,
     values: Mapping[str, str | None],
     protected: Protected,
+    *,
+    is_held: bool,
 ) -> Listed:
     lists = load_interface().code_lists
     is_protected = protected.covers(version.person_key, version.household_key)
@@ -98,7 +109,7 @@ def _listed(
         state=lists["resident_state"].values.get(values["resident_state"] or "", ""),
         address=HIDDEN_PLACE if is_protected else address,
         is_protected=is_protected,
-        is_held=_is_held(municipality_code, version),
+        is_held=is_held,
     )
 
 

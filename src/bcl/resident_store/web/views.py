@@ -18,13 +18,14 @@ from bcl.accounts import api as accounts
 from bcl.accounts.screens import refuse, screen
 from bcl.foundation import audit, tenancy
 from bcl.resident_store import api as store
+from bcl.resident_store.disclosure import Sight
 from bcl.resident_store.web import lookup
-from bcl.resident_store.web.disclosure import Sight
 from bcl.resident_store.web.forms import PersonForm, PurposeForm, RevealForm, SearchForm
 from bcl_contract import clock
 from bcl_contract.refusals import Refusal
 
 REVEAL = "residents.reveal_address"
+CRITERIA = ("name", "kana", "born_on", "addressee_number", "address")
 
 
 @screen("residents.view")
@@ -60,7 +61,13 @@ def _wanted(given: dict[str, Any]) -> dict[str, str]:
 def _search_page(
     request: HttpRequest, form: SearchForm, *, status: int = 200, **more: Any
 ) -> HttpResponse:
-    context = {"form": form, "most": lookup.MOST_LISTED, **more}
+    context = {
+        "form": form,
+        "most": lookup.MOST_LISTED,
+        "wanted": {name: form.data.get(name, "") for name in CRITERIA},
+        "may_export": "exports.request" in request.principal.permissions,
+        **more,
+    }
     return render(request, "resident_store/search.html", context, status=status)
 
 

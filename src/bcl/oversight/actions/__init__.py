@@ -1,0 +1,1 @@
+"""Acts of oversight, one verb each: transaction and audit row inside."""
