@@ -21,6 +21,7 @@ from bcl.foundation.models import TownKey
 from bcl.linkage import api as linkage
 from bcl.municipalities import api as municipalities
 from bcl.municipalities import retention_run
+from bcl.oversight import api as oversight
 from bcl.recovery import api as recovery
 from bcl_contract import clock
 
@@ -144,8 +145,19 @@ def _take_out(code: str, at: datetime) -> Seen:
         for one in exports
         if one.expires_at < at - _NIGHTS and recovery.package_path(one).exists()
     ]
-    words = f"受け渡したもの {len(taken)} 件、二人の承認のないもの {len(alone)} 件、"
-    return not alone and not late, f"{words}期限を過ぎて残っているもの {len(late)} 件。"
+    files = oversight.list_exports(code, newest=1000)
+    taken_files = [one for one in files if one.takes]
+    alone_files = [one for one in taken_files if one.approved_by in ("", one.requested_by)]
+    late_files = [
+        one for one in files
+        if one.expires_at < at - _NIGHTS and one.built_at is not None and one.deleted_at is None
+    ]  # fmt: skip
+    words = (
+        f"受け渡したもの リカバリデータ {len(taken)} 件・持ち出し {len(taken_files)} 件、"
+        f"二人の承認のないもの {len(alone) + len(alone_files)} 件、"
+        f"期限を過ぎて残っているもの {len(late) + len(late_files)} 件。"
+    )
+    return not (alone or alone_files or late or late_files), words
 
 
 def _retention(code: str, at: datetime) -> Seen:

@@ -12,6 +12,8 @@ from bcl.accounts.models import StaffAccount
 from bcl.console import self_report
 from bcl.foundation import clock, tenancy
 from bcl.foundation.models import TownKey
+from bcl.oversight import api as oversight
+from bcl.oversight.models import DataExport
 
 TOWN = "999997"
 
@@ -74,3 +76,23 @@ def test_retention__page__names_every_class_and_the_proofs(office) -> None:
         page = client.get("/retention").text
     for words in ("監査記録", "1,827日", "毎晩自動で消します", "まだ何も消していません"):
         assert words in page
+
+
+@pytest.mark.requirement("R-168")
+@pytest.mark.requirement("R-175")
+def test_security__file_past_its_hour_that_nobody_deleted__breaks_the_item(office) -> None:
+    office.administrator(TOWN)
+    assert results()["TAKE_OUT"] is True
+    at = clock.now()
+    with tenancy.scope(TOWN):
+        DataExport.objects.create(
+            municipality_code=TOWN, token="0" * 32, canary="A" * 16, kind="AUDIT", state="BUILT",
+            purpose="AUDIT", reference="R8-1", sealed_filter=b"", sealed_persons=b"",
+            row_limit=1, rows=1, content_digest="0" * 32, recipient_id="r", request_sha256="0" * 64,
+            recipient_public_key="age1", requested_at=at, requested_by="a", approved_at=at,
+            approved_by="b", approval_signature="s", built_at=at, file_sha256="0" * 64,
+            take_limit=3, expires_at=at - timedelta(days=3),
+        )  # fmt: skip
+    assert results()["TAKE_OUT"] is False
+    oversight.expire_exports(TOWN, at=at)
+    assert results()["TAKE_OUT"] is True

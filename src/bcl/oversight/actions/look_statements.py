@@ -220,7 +220,8 @@ def _compose(row: LookStatement, at: datetime) -> Sheet:
     code, number = row.municipality_code, queries.person_of(row)
     looks = accounts.who_saw(code, number, since=row.since, until=row.until)
     standing = store.find_standing(code, number)
-    purposes = store.purposes_on(at.astimezone(clock.JST).date())
+    day = at.astimezone(clock.JST).date()
+    purposes = {False: store.purposes_on(day), True: rules.purposes_on(day)}
     return compose(
         town_ja=municipalities.get_municipality(code).name_ja,
         number=row.pk,
@@ -231,7 +232,15 @@ def _compose(row: LookStatement, at: datetime) -> Sheet:
         until=row.until.astimezone(clock.JST),
         made_on=at.astimezone(clock.JST).date(),
         is_protected=row.is_protected,
-        lines=[_line(each, purposes, is_protected=row.is_protected) for each in looks],
+        lines=[
+            # What was taken out has purposes of its own, under codes that may be the same.
+            _line(
+                each,
+                purposes["data_export" in each.look.detail],
+                is_protected=row.is_protected,
+            )
+            for each in looks
+        ],
     )
 
 

@@ -66,11 +66,14 @@ class Person:
 
 
 def list_persons(
-    municipality_code: str, versions: Sequence[store.RecordVersion]
+    municipality_code: str,
+    versions: Sequence[store.RecordVersion],
+    read: Mapping[int, Mapping[str, str | None]] | None = None,
 ) -> list[Listed]:
-    """Persons of resident records, in the order given."""
+    """Persons of resident records, in the order given; `read` are their listed columns by record
+    id, where somebody has read them already."""
     protected = protected_keys(municipality_code)
-    values = store.read_records(
+    values = read or store.read_records(
         municipality_code, [each.id for each in versions], columns=LISTED_COLUMNS
     )
     persons, households = queries.held_among(
@@ -208,12 +211,20 @@ def search(
 
     Nobody under a protective measure is found by an address: the answer would say where they live.
     """
-    found = search_persons(municipality_code, **wanted, file_ids=[RESIDENTS], limit=MOST_LISTED)  # type: ignore[arg-type]
+    found = search_persons(
+        municipality_code,
+        **wanted,  # type: ignore[arg-type]
+        file_ids=[RESIDENTS],
+        columns=LISTED_COLUMNS,
+        limit=MOST_LISTED,
+    )
     if isinstance(found, Refusal):
         return found
     with database.town_scope(municipality_code):
         ids = [hit.record_id for hit in found.hits]
-        listed = list_persons(municipality_code, queries.versions_of(municipality_code, ids))
+        versions = queries.versions_of(municipality_code, ids)
+        read = {hit.record_id: hit.values for hit in found.hits}
+        listed = list_persons(municipality_code, versions, read)
     if "address" in wanted:
         listed = [one for one in listed if not one.is_protected]
     return listed, found.more
