@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from bcl.config import health
+from bcl.config import health, openapi
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("health", health.health),
     path("metrics", health.numbers),
+    path("wire/openapi.json", openapi.show),
     path("wire/", include("bcl.linkage.wire.urls")),
     path("wire/", include("bcl.issuance.wire.urls")),
     path("wire/", include("bcl.subscriptions.wire.urls")),

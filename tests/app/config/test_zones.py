@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.requirement("R-159"), pytest.mark.django_db]
 BY_PREFIX = {
     "health": {"LGWAN", "IP_VPN", "OPERATIONS"},
     "metrics": {"OPERATIONS"},
+    "wire/openapi.json": {"LGWAN", "IP_VPN", "OPERATIONS"},
     "wire/uploads": {"LGWAN"},
     "wire/transmissions": {"LGWAN"},
     "wire/contact": {"LGWAN"},
