@@ -3,11 +3,12 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v /usr/bin/python3.11 || command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+TOOLS := packaging/attack
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test bench soak trace lint fix lock wheels clean
+.PHONY: help setup setup-test setup-attack demo test attack bench soak trace lint fix lock wheels clean
 
 help: ## この一覧を表示する
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,6 +32,17 @@ $(VENV)/.test: $(VENV)/.run requirements-dev.lock
 	@$(BIN)/python -c 'import pytest, hypothesis, playwright'
 	@touch $@
 
+setup-attack: $(VENV)/.attack
+
+# Tools that judge from outside: kept out of the product's and the tests' environment.
+$(VENV)/.attack: $(VENV)/.test $(TOOLS)/requirements.lock $(TOOLS)/package-lock.json
+	@packaging/install-debian-packages attack
+	@command -v npm >/dev/null || packaging/install-debian-packages node
+	@test -x $(TOOLS)/.venv/bin/python || $(PYTHON) -m venv $(TOOLS)/.venv
+	@$(TOOLS)/.venv/bin/python -m pip install -qq --require-hashes -r $(TOOLS)/requirements.lock
+	@cd $(TOOLS) && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
 demo: setup ## 町一つ分のデータを送り、三種類の証明書を発行し、復旧まで見せる（ARGS=--check で確認だけして終わる）
 	@$(BIN)/bcl world demo $(ARGS)
 
@@ -38,6 +50,9 @@ test: setup-test ## すべての試験を行う
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest -q $(ARGS)
 	@$(BIN)/python -m pytest -q -c tests/journeys/pytest.ini --confcutdir tests/journeys tests/journeys
+
+attack: setup-attack ## 攻撃の道具（sqlmap・schemathesis・総当たりの歩き回り）と画面の検査（Lighthouse・Nu）を動かす
+	@$(BIN)/python -m pytest -q -s -c tests/attack/pytest.ini --confcutdir tests/attack tests/attack $(ARGS)
 
 bench: setup-test ## 性能を測り、同じ実行の中の比較相手との比を表示する
 	@$(BIN)/bcl bench all $(ARGS)
@@ -59,6 +74,7 @@ fix: setup-test ## 書き方を自動で直す
 lock: setup-test ## 依存の固定版を作り直す
 	@$(BIN)/uv pip compile -q --generate-hashes --universal --no-header --no-annotate --python-version 3.11 pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile -q --generate-hashes --universal --no-header --no-annotate --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.lock
+	@$(BIN)/uv pip compile -q --generate-hashes --universal --no-header --no-annotate --python-version 3.11 $(TOOLS)/requirements.txt -o $(TOOLS)/requirements.lock
 
 wheels: setup-test ## 配布物を二つ作る（bcl と bcl-gateway）
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist .

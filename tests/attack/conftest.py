@@ -19,7 +19,7 @@ from bcl_cli.world.places import Places, default_state_root
 from bcl_cli.world.walk import Walk
 from bcl_cli.world.world import World
 
-TOOLS = Path(__file__).parent / "tools" / "node_modules"
+TOOLS = Path(__file__).parents[2] / "packaging" / "attack" / "node_modules"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -33,6 +33,12 @@ def describe() -> dict[str, Any]:
         found_paths, found_schemas = door.describe()
         paths |= found_paths
         schemas |= found_schemas
+    for operations in paths.values():
+        for method in operations.keys() & _METHODS:
+            operations[method]["responses"] |= _OF_THE_SERVER
+    for operations in paths.values():
+        for method in operations.keys() & _METHODS:
+            operations[method]["responses"] |= _OF_THE_SERVER
     return {
         "openapi": "3.1.0",
         "info": {"title": "BCL の機械の入口", "version": "1"},
@@ -74,6 +80,18 @@ def _watch_doors() -> dict[str, Any]:
     }
 
 
+_METHODS = frozenset({"get", "post", "patch", "delete", "head", "options"})
+# Refused before any door is looked at: the HTTP server's own words.
+_OF_THE_SERVER = {
+    "414": {"description": "番地が長すぎる", "content": {"text/html": {}}},
+    "431": {"description": "見出しが多すぎるか長すぎる", "content": {"text/html": {}}},
+}
+_METHODS = frozenset({"get", "post", "patch", "delete", "head", "options"})
+# Refused before any door is looked at: the HTTP server's own words.
+_OF_THE_SERVER = {
+    "414": {"description": "番地が長すぎる", "content": {"text/html": {}}},
+    "431": {"description": "見出しが多すぎるか長すぎる", "content": {"text/html": {}}},
+}
 _MUTUAL_TLS = {"type": "mutualTLS"}
 _REFUSAL: dict[str, Any] = {
     "type": "object",

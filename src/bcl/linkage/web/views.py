@@ -32,6 +32,7 @@ STATES = {
 }
 LANES = {"main": "通常", "urgent": "急ぎ", "": "—"}
 MODES = {"full": "全件", "differential": "差分", "": "—"}
+_BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
 
 
 def described(one: Transmission) -> dict[str, Any]:
@@ -149,16 +150,29 @@ def findings_csv(request: HttpRequest, transmission_id: uuid.UUID) -> HttpRespon
         if one is None:
             raise Http404
         rows = [
-            (each.file, each.line or "", each.column, each.rule, each.code, text_of(each.code))
+            [plain_cell(one) for one in (each.file, each.line or "", each.column, each.rule)]
+            + [each.code, text_of(each.code)]
             for each in one.findings.order_by("position")
         ]
     answer = HttpResponse(content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="findings_{one.bundle_id}.csv"'
+    name = f"findings_{plain_name(one.bundle_id)}.csv"
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
     answer.write("\ufeff")  # spreadsheets take it for the local code page without
     writer = csv.writer(answer, quoting=csv.QUOTE_ALL)
     writer.writerow(("ファイル", "行", "項目", "規則", "コード", "内容"))
     writer.writerows(rows)
     return answer
+
+
+def plain_name(text: str) -> str:
+    """What a sender chose, as part of a file's name: letters, digits and hyphens only."""
+    return "".join(one for one in text if one.isascii() and (one.isalnum() or one == "-"))
+
+
+def plain_cell(value: str | int) -> str:
+    """A cell that a spreadsheet shows and never calculates: a file's name came from outside."""
+    text = str(value)
+    return f"'{text}" if text.startswith(_BEGINS_A_FORMULA) else text
 
 
 def text_of(code: str) -> str:

@@ -11,7 +11,7 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const newer = page.getElementById(part.id);
       if (!answer.ok || !newer || !newer.dataset.refreshSeconds) return location.reload();
-      if (newer.innerHTML !== part.innerHTML) part.innerHTML = newer.innerHTML;
+      if (newer.innerHTML !== part.innerHTML) part.replaceChildren(...newer.childNodes);
     } catch { /* the line is down: look again later */ }
     again();
   };
