@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from bcl.issuance.wire import description as issuance
 from bcl.linkage.wire import description as linkage
+from bcl.subscriptions.wire import description as subscriptions
 
 PATH = "/wire/openapi.json"
 
@@ -29,7 +30,7 @@ def describe() -> dict[str, Any]:
     """The whole description as an OpenAPI 3.1 object."""
     paths: dict[str, Any] = {PATH: {"get": _own_operation()}, **_watch_doors()}
     schemas: dict[str, Any] = {"Refusal": _REFUSAL, "Health": _HEALTH}
-    for door in (linkage, issuance):
+    for door in (linkage, issuance, subscriptions):
         found_paths, found_schemas = door.describe()
         paths |= found_paths
         schemas |= found_schemas
@@ -49,6 +50,7 @@ def describe() -> dict[str, Any]:
             "securitySchemes": {
                 "gatewayCertificate": _MUTUAL_TLS,
                 "deliveryCenterCertificate": _MUTUAL_TLS,
+                "subscriberCertificate": _MUTUAL_TLS,
             },
         },
     }
