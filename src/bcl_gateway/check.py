@@ -111,7 +111,7 @@ def _check_content(
     images = [file.name for file in ready.files if file.file_id == SEAL_IMAGE_FILE_ID]
     rules.seal.offer_images(images, lambda name: _read_image(folder / name))
     readable = True
-    for file in ready.files:
+    for file in sorted(ready.files, key=lambda each: each.file_id):  # J01 before its children
         layout = interface.files.get(file.file_id)
         with open_regular(folder / file.name) as raw:
             source = _HashingReader(raw)

@@ -33,6 +33,7 @@ from bcl_contract.linkage.table import Chunk, iter_chunks
 
 MAX_FINDINGS = 10_000
 """Findings kept per file; all are counted."""
+_CHUNK_BYTES = 3 << 20
 
 _MUNICIPALITY_WEIGHTS = (6, 5, 4, 3, 2)
 _INDIVIDUAL_NUMBER_WEIGHTS = (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2)
@@ -332,7 +333,7 @@ def check_file(
     """
     context = context or CheckContext()
     report = FileReport(file=context.file or layout.file_id, file_id=layout.file_id)
-    reader = iter_chunks(fileobj, layout, name=report.file)
+    reader = iter_chunks(fileobj, layout, chunk_bytes=_CHUNK_BYTES, name=report.file)
     try:
         for chunk in reader:
             report.rows += chunk.rows

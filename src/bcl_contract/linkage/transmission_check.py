@@ -141,9 +141,12 @@ def file_id_of_name(name: str) -> str | None:
 
 
 def _check_tables(tables: list[_Table], rules: TransmissionRules, report: Report) -> None:
-    """Check all tables, then the rules over them; household rules only on readable tables."""
+    """Check all tables, then the rules over them; household rules only on readable tables.
+
+    In the order of their file ids: J01 first, and the parts of one table together.
+    """
     readable = True
-    for table in tables:
+    for table in sorted(tables, key=lambda each: each.layout.file_id):
         rules.open_table(table.layout, file=table.name)
         with table.open() as source:
             result = check_file(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import itertools
 import json
 import socket
 
@@ -10,6 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from bcl_cli.interface import interface
+from bcl_contract.linkage import household_rules
+from bcl_contract.linkage.cross_rules import TransmissionRules
+from bcl_contract.linkage.layouts import load_interface
+from bcl_contract.linkage.table import iter_chunks, write_rows
 from bcl_contract.linkage.validator import Report, validate_path
 
 
@@ -355,3 +361,69 @@ def test_bcl_interface_spec__layouts__stand_in_both_forms(sample, tmp_path):
 
 def test_report__ok__only_when_nothing_is_worse_than_a_warning():
     assert Report("x").ok
+
+
+@pytest.mark.requirement("R-010")
+def test_residents__of_a_large_town__are_judged_in_parts_as_at_once(
+    sample, tmp_path, family, monkeypatch
+):
+    """Households and persons with every fault, each under its own numbers."""
+    faults = [
+        {"p2": {"relationship_code_1": "02"}}, {"p3": {"entry_order": "4"}}, {},
+        {"p2": {"head_of_household_name": "乙川　太郎"}}, {"p2": {"latest": "0"}},
+        {"p3": {"address_town": "本町二丁目"}},
+    ]  # fmt: skip
+    rows = [
+        row | {"household_number": f"{number:015}",
+               "addressee_number": f"{number * 10 + place:015}"}
+        for number in range(1, 61)
+        for place, row in enumerate(family(**faults[number % len(faults)]))
+    ]  # fmt: skip
+    rows.append(rows[7])
+    path = tmp_path / "transmission.zip"
+    path.write_bytes(sample.package({"J01": rows}))
+    (at_once,) = validate_path(path).files
+    monkeypatch.setattr(household_rules, "_ROWS_AT_ONCE", 20)
+    (in_parts,) = validate_path(path).files
+    assert in_parts.findings == at_once.findings
+    assert {finding.rule for finding in at_once.findings} >= {
+        "V01", "V02", "V03", "V04", "V05", "KEY_DUPLICATE",
+    }  # fmt: skip
+
+
+@pytest.mark.requirement("R-010")
+def test_rules__whatever_table_comes_first__find_the_same(sample):
+    """Children are judged at once when J01 came before them, and later when it did not."""
+    interface = load_interface()
+    tables = {
+        "J01": [sample.row("J01", addressee_number=f"{number:015}") for number in (1, 2, 2)],
+        "J03": [sample.row("J03", addressee_number=f"{number:015}") for number in (1, 7)],
+        "J05": [sample.row("J05", addressee_number=f"{number:015}") for number in (2, 8)],
+    }
+
+    def found(order: list[str]) -> dict:
+        rules = TransmissionRules(interface)
+        for file_id in order:
+            layout = interface.files[file_id]
+            source = io.BytesIO()
+            write_rows(
+                source, layout, [[row.get(n) for n in layout.names] for row in tables[file_id]]
+            )
+            source.seek(0)
+            for chunk in iter_chunks(source, layout):
+                rules.see(layout, chunk, file=file_id)
+        return rules.finish()
+
+    first, *others = (found(list(order)) for order in itertools.permutations(tables))
+    assert any(each.rule == "PARENT_MISSING" for each in first["J05"])
+    assert any(each.rule == "PARENT_ABSENT" for each in first["J03"])
+    assert any(each.rule == "KEY_DUPLICATE" for each in first["J01"])
+    assert all(other == first for other in others)
+
+
+def test_rules__of_a_table_in_two_parts__refuse_to_judge(sample):
+    rules, files = TransmissionRules(load_interface()), load_interface().files
+    rules.open_table(files["J01"], file="J01")
+    rules.open_table(files["J03"], file="J03")
+    with pytest.raises(ValueError, match="two parts"):
+        rules.open_table(files["J01"], file="J01")
