@@ -31,9 +31,16 @@ class Terminal(models.Model):
     terminal_class = models.CharField(
         max_length=24, choices=[(one.value, one.value) for one in TerminalClass]
     )
+    # A terminal registered by a signing request has only the key until its certificate comes.
     cert_fingerprint = models.CharField(
-        max_length=64, unique=True, verbose_name="証明書の指紋（SHA-256）"
+        max_length=64, unique=True, null=True, verbose_name="証明書の指紋（SHA-256）"
     )
+    key_fingerprint = models.CharField(
+        max_length=64, unique=True, null=True, verbose_name="公開鍵の指紋（SHA-256）"
+    )
+    place_ja = models.CharField(max_length=64, default="", verbose_name="設置場所")
+    valid_until_on = models.DateField(null=True, verbose_name="有効期限")
+    last_seen_at = models.DateTimeField(null=True, verbose_name="最後に使った日時")
     registered_at = models.DateTimeField(verbose_name="登録日時")
     revoked_at = models.DateTimeField(null=True, verbose_name="失効日時")
 
@@ -62,6 +69,7 @@ class StaffAccount(models.Model):
     totp_confirmed_at = models.DateTimeField(null=True, verbose_name="確認コードの登録日時")
     totp_last_step = models.BigIntegerField(default=0, verbose_name="最後に使った確認コード")
     epoch = models.IntegerField(default=1, verbose_name="世代")
+    revision = models.IntegerField(default=1, verbose_name="変更の回数")
     valid_until_on = models.DateField(null=True, verbose_name="有効期限")
     created_at = models.DateTimeField(verbose_name="作成日時")
     created_by = models.CharField(max_length=128, verbose_name="作成者")
@@ -126,6 +134,10 @@ class StaffSession(models.Model):
     began_at = models.DateTimeField(verbose_name="開始日時")
     last_seen_at = models.DateTimeField(verbose_name="最終操作日時")
     second_factor_at = models.DateTimeField(null=True, verbose_name="二要素の確認日時")
+    # What a passkey has to answer: good once, for this session and this purpose only.
+    challenge = models.BinaryField(null=True, verbose_name="パスキーへの問い")
+    challenge_for = models.CharField(max_length=8, default="", verbose_name="問いの用途")
+    challenge_until = models.DateTimeField(null=True, verbose_name="問いの期限")
     ended_at = models.DateTimeField(null=True, verbose_name="終了日時")
     end_reason = models.CharField(max_length=32, default="", verbose_name="終了の理由")
 
@@ -156,3 +168,65 @@ class SignInFailure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.municipality_code} {self.terminal_id}"
+
+
+class Passkey(models.Model):
+    """A WebAuthn key of one person, good only at the origin where it was made."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    municipality_code = TenantField()
+    account = models.ForeignKey(StaffAccount, on_delete=models.PROTECT, related_name="passkeys")
+    credential_id = models.BinaryField(max_length=1023, verbose_name="鍵の番号")
+    public_key = models.BinaryField(verbose_name="公開鍵（COSE）")
+    sign_count = models.BigIntegerField(verbose_name="使った回数")
+    origin = models.CharField(max_length=255, verbose_name="作った場所（オリジン）")
+    sealed_label = models.BinaryField(verbose_name="呼び名（暗号化）")
+    added_at = models.DateTimeField(verbose_name="登録日時")
+    last_used_at = models.DateTimeField(null=True, verbose_name="最後に使った日時")
+    removed_at = models.DateTimeField(null=True, verbose_name="削除日時")
+    removed_reason = models.CharField(max_length=16, default="", verbose_name="削除の理由")
+
+    class Meta:
+        verbose_name = "パスキー"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["municipality_code", "credential_id"], name="passkey_is_one_persons"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.municipality_code} {self.id}"
+
+
+class Elevation(models.Model):
+    """特権ID: rights beyond the everyday ones, asked for under a ticket, agreed to by a second
+    person, for some minutes (S4)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    municipality_code = TenantField()
+    account = models.ForeignKey(StaffAccount, on_delete=models.PROTECT, related_name="elevations")
+    ticket = models.CharField(max_length=32, verbose_name="作業の番号")
+    sealed_reason = models.BinaryField(verbose_name="理由（暗号化）")
+    minutes = models.IntegerField(verbose_name="長さ（分）")
+    asked_at = models.DateTimeField(verbose_name="申請日時")
+    decided_at = models.DateTimeField(null=True, verbose_name="承認・却下の日時")
+    decided_by = models.CharField(max_length=64, default="", verbose_name="承認・却下した人")
+    ends_at = models.DateTimeField(null=True, verbose_name="終わる日時")
+    ended_at = models.DateTimeField(null=True, verbose_name="終えた日時")
+    ended_by = models.CharField(max_length=128, default="", verbose_name="終えた人")
+
+    class Meta:
+        verbose_name = "特権"
+        constraints = (
+            models.CheckConstraint(
+                condition=models.Q(ends_at__isnull=True)
+                | (models.Q(decided_at__isnull=False) & ~models.Q(decided_by="")),
+                name="elevation_needs_a_second_person",
+            ),
+        )
+        indexes = (
+            models.Index(fields=["municipality_code", "account", "ends_at"], name="elevation_now"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.municipality_code} {self.ticket}"

@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from django.db.models import QuerySet
 
 from bcl.accounts import models, rules
 from bcl.accounts.rules import Role, TerminalClass
@@ -14,6 +18,7 @@ from bcl.foundation.audit import Actor
 from bcl_contract.refusals import Refusal
 
 _TABLE = "accounts_staffaccount"
+_SEEN_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,19 @@ class Terminal:
     name_ja: str
     registered_at: datetime
     revoked_at: datetime | None = None
+    place_ja: str = ""
+    valid_until_on: date | None = None
+    last_seen_at: datetime | None = None
+    has_certificate: bool = True
+
+
+@dataclass(frozen=True)
+class Privilege:
+    """Privileges that a person holds now (特権ID): under which ticket, until when."""
+
+    id: uuid.UUID
+    ticket: str
+    ends_at: datetime
 
 
 @dataclass(frozen=True)
@@ -42,16 +60,51 @@ class Principal:
     roles: frozenset[Role]
     has_second_factor: bool
     token_digest: bytes = field(repr=False)
+    privilege: Privilege | None = None
 
     @property
     def permissions(self) -> frozenset[str]:
-        """What this person may do with this request."""
-        return rules.permissions_of(self.roles) if self.has_second_factor else frozenset()
+        """What this person may do with this request: at this terminal, with these privileges."""
+        if not self.has_second_factor:
+            return frozenset()
+        return rules.permissions_here(
+            self.roles,
+            terminal_class=self.terminal.terminal_class,
+            is_privileged=self.privilege is not None,
+        )
 
     @property
     def actor(self) -> Actor:
-        """The name under which acts are audited."""
-        return Actor("staff", self.login_name)
+        """The name under which acts are audited; with the ticket while privileges are held."""
+        ticket = "" if self.privilege is None else self.privilege.ticket
+        return Actor("staff", self.login_name, ticket)
+
+    def may_by_role(self, permission: str) -> bool:
+        """Whether the roles give this, here or elsewhere, now or with privileges."""
+        return self.has_second_factor and permission in rules.permissions_of(self.roles)
+
+    def why_not(self, permission: str) -> Refusal | None:
+        """Why this person may not do this now; None when they may."""
+        if permission in self.permissions:
+            return None
+        if not self.may_by_role(permission):
+            return Refusal("ACCOUNT_PERMISSION_MISSING", {"permission": permission})
+        return rules.why_not_here(
+            permission,
+            terminal_class=self.terminal.terminal_class,
+            is_privileged=self.privilege is not None,
+        )
+
+
+@dataclass(frozen=True)
+class Session:
+    """One open sign-in: where, since when, last used when."""
+
+    key: str
+    terminal_id: str
+    began_at: datetime
+    last_seen_at: datetime
+    is_this: bool
 
 
 @dataclass(frozen=True)
@@ -68,6 +121,9 @@ class Account:
     last_sign_in_at: datetime | None
     created_at: datetime
     reviewed_at: datetime | None
+    reviewed_by: str = ""
+    revision: int = 1
+    passkeys: int = 0
 
 
 def token_digest(token: str) -> bytes:
@@ -75,12 +131,41 @@ def token_digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def find_terminal_by_cert(cert_der: bytes) -> Terminal | None:
-    """The registered, unrevoked terminal that holds this TLS certificate (DER), or None."""
-    row = models.Terminal.objects.filter(
-        cert_fingerprint=hashlib.sha256(cert_der).hexdigest(), revoked_at__isnull=True
-    ).first()
-    return None if row is None else _terminal(row)
+def find_terminal_by_cert(cert_der: bytes, *, at: datetime) -> Terminal | None:
+    """The registered terminal that holds this TLS certificate (DER), or None: unknown, revoked or
+    past its date.
+
+    A terminal that was registered by its signing request takes the first certificate over its key
+    that the terminals' authority issued: the TLS server has checked both before we are asked.
+    """
+    fingerprint = hashlib.sha256(cert_der).hexdigest()
+    live = models.Terminal.objects.filter(revoked_at__isnull=True)
+    row = live.filter(cert_fingerprint=fingerprint).first()
+    if row is None:
+        row = _take_certificate(live, cert_der, fingerprint)
+    if row is None or (row.valid_until_on is not None and at.date() > row.valid_until_on):
+        return None
+    if row.last_seen_at is None or at - row.last_seen_at >= _SEEN_EVERY:
+        models.Terminal.objects.filter(pk=row.pk).update(last_seen_at=at)
+    return _terminal(row)
+
+
+def _take_certificate(
+    live: QuerySet[models.Terminal], cert_der: bytes, fingerprint: str
+) -> models.Terminal | None:
+    waiting = live.filter(cert_fingerprint__isnull=True)
+    if not waiting.exists():
+        return None
+    key = key_fingerprint(x509.load_der_x509_certificate(cert_der))
+    if not waiting.filter(key_fingerprint=key).update(cert_fingerprint=fingerprint):
+        return None
+    return live.get(cert_fingerprint=fingerprint)
+
+
+def key_fingerprint(holder: x509.Certificate | x509.CertificateSigningRequest) -> str:
+    """SHA-256 of the public key (SubjectPublicKeyInfo, DER), lower case hexadecimal."""
+    public = holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(public).hexdigest()
 
 
 def list_terminals(owner_code: str) -> list[Terminal]:
@@ -111,10 +196,10 @@ def find_session(terminal: Terminal, token: str, at: datetime) -> Principal | Re
             refusal = Refusal("SESSION_UNKNOWN")
         if refusal is not None:
             return refusal
-        return principal_of(row, terminal)
+        return principal_of(row, terminal, at=at)
 
 
-def principal_of(session: models.StaffSession, terminal: Terminal) -> Principal:
+def principal_of(session: models.StaffSession, terminal: Terminal, *, at: datetime) -> Principal:
     """The principal of an open session; inside the tenant's scope."""
     account = session.account
     return Principal(
@@ -127,7 +212,46 @@ def principal_of(session: models.StaffSession, terminal: Terminal) -> Principal:
         roles=roles_of(account),
         has_second_factor=session.second_factor_at is not None,
         token_digest=bytes(session.token_digest),
+        privilege=_privilege_of(account, at),
     )
+
+
+def _privilege_of(account: models.StaffAccount, at: datetime) -> Privilege | None:
+    row = account.elevations.filter(ends_at__gt=at, ended_at=None).order_by("-ends_at").first()
+    if row is None or row.ends_at is None:
+        return None
+    return Privilege(row.id, row.ticket, row.ends_at)
+
+
+def open_sessions(account: models.StaffAccount, at: datetime) -> list[models.StaffSession]:
+    """Sign-ins of an account that still count, newest first; inside the tenant's scope."""
+    limits = rules.limits_on(at.date())
+    rows = account.sessions.filter(
+        ended_at=None, account_epoch=account.epoch, second_factor_at__isnull=False
+    ).order_by("-began_at")
+    return [
+        row
+        for row in rows
+        if rules.judge_session(rules.SessionTimes(row.began_at, row.last_seen_at), at, limits)
+        is None
+    ]
+
+
+def list_sessions(principal: Principal, login_name: str, *, at: datetime) -> list[Session]:
+    """Open sign-ins of somebody of the principal's tenant, newest first."""
+    with tenancy.scope(principal.municipality_code):
+        account = models.StaffAccount.objects.filter(login_name=login_name).first()
+        rows = [] if account is None else open_sessions(account, at)
+        return [
+            Session(
+                key=bytes(row.token_digest).hex(),
+                terminal_id=row.terminal_id,
+                began_at=row.began_at,
+                last_seen_at=row.last_seen_at,
+                is_this=bytes(row.token_digest) == principal.token_digest,
+            )
+            for row in rows
+        ]
 
 
 def list_accounts(municipality_code: str) -> list[Account]:
@@ -184,6 +308,10 @@ def _terminal(row: models.Terminal) -> Terminal:
         row.name_ja,
         row.registered_at,
         row.revoked_at,
+        row.place_ja,
+        row.valid_until_on,
+        row.last_seen_at,
+        row.cert_fingerprint is not None,
     )
 
 
@@ -199,4 +327,7 @@ def _account(row: models.StaffAccount) -> Account:
         last_sign_in_at=row.last_sign_in_at,
         created_at=row.created_at,
         reviewed_at=row.reviewed_at,
+        reviewed_by=row.reviewed_by,
+        revision=row.revision,
+        passkeys=row.passkeys.filter(removed_at=None).count(),
     )

@@ -64,6 +64,10 @@ class Limits:
     enrolment_hours: int
     dormant_days: int
     review_days: int
+    privilege_minutes: int
+    privilege_wait_hours: int
+    sessions_at_once: int
+    passkeys_each: int
 
     @property
     def failure_window(self) -> timedelta:
@@ -75,6 +79,15 @@ def _permission_table() -> Mapping[Role, frozenset[str]]:
     rows = list(csv.DictReader(_data("permissions.csv")))
     return {
         role: frozenset(row["permission"] for row in rows if row["role"] == role) for role in Role
+    }
+
+
+@cache
+def _special_permissions() -> Mapping[str, tuple[str, bool]]:
+    """Permission -> terminal class it needs ("" = any), whether it needs privileges (特権ID)."""
+    rows = csv.DictReader(_data("special_permissions.csv"))
+    return {
+        row["permission"]: (row["terminal_class"], row["privileged"] == "yes") for row in rows
     }
 
 
@@ -103,6 +116,30 @@ def permissions_of(roles: Iterable[Role]) -> frozenset[str]:
     """Everything that a person with these roles may do."""
     table = _permission_table()
     return frozenset().union(*(table[role] for role in roles))
+
+
+def why_not_here(
+    permission: str, *, terminal_class: TerminalClass, is_privileged: bool
+) -> Refusal | None:
+    """Why a permission that a role gives doesn't count at this terminal, at this moment."""
+    needed_class, needs_privilege = _special_permissions().get(permission, ("", False))
+    if needed_class not in ("", terminal_class):
+        return Refusal("TERMINAL_CLASS_WRONG", {"terminal_class": needed_class})
+    if needs_privilege and not is_privileged:
+        return Refusal("PRIVILEGE_MISSING", {"permission": permission})
+    return None
+
+
+def permissions_here(
+    roles: Iterable[Role], *, terminal_class: TerminalClass, is_privileged: bool
+) -> frozenset[str]:
+    """What these roles may do at a terminal of this class, with or without privileges."""
+    return frozenset(
+        permission
+        for permission in permissions_of(roles)
+        if why_not_here(permission, terminal_class=terminal_class, is_privileged=is_privileged)
+        is None
+    )
 
 
 def belongs_to(role: Role, municipality_code: str) -> bool:

@@ -12,7 +12,7 @@ mark is a fault: a guard test walks all routes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
@@ -38,10 +38,9 @@ def screen(permission: str) -> Callable[[View], View]:
             principal = getattr(request, "principal", None)
             if principal is None or not principal.has_second_factor:
                 return _send_to_sign_in(request)
-            if permission not in principal.permissions:
-                return refuse(
-                    request, Refusal("ACCOUNT_PERMISSION_MISSING", {"permission": permission})
-                )
+            refusal = principal.why_not(permission)
+            if refusal is not None:
+                return refuse(request, refusal)
             return view(request, *arguments, **named)
 
         guarded.bcl_permission = permission  # type: ignore[attr-defined]
@@ -63,9 +62,11 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     )
 
 
-def done(where: str, code: str, **named: Any) -> HttpResponse:
+def done(
+    where: str, code: str, *, query: Mapping[str, str] | None = None, **named: Any
+) -> HttpResponse:
     """Redirect after an act; the page that follows says what was done (`console/frame.py`)."""
-    return redirect(f"{reverse(where, kwargs=named)}?{urlencode({'done': code})}")
+    return redirect(f"{reverse(where, kwargs=named)}?{urlencode({**(query or {}), 'done': code})}")
 
 
 def _send_to_sign_in(request: HttpRequest) -> HttpResponse:

@@ -7,11 +7,16 @@ from uuid import UUID
 from bcl.foundation.sealed_data import SealedCells, SealedData
 
 
-def _account(account_id: UUID) -> bytes:
-    return account_id.bytes
+def _uuid(row_id: UUID) -> bytes:
+    return row_id.bytes
 
 
 SEALED: list[SealedData] = [
-    SealedCells("accounts_staffaccount", column, place=("id",), row_id=_account, key_type="uuid")
-    for column in ("sealed_name", "sealed_totp_secret")
+    SealedCells(table, column, place=("id",), row_id=_uuid, key_type="uuid")
+    for table, column in (
+        ("accounts_staffaccount", "sealed_name"),
+        ("accounts_staffaccount", "sealed_totp_secret"),
+        ("accounts_passkey", "sealed_label"),
+        ("accounts_elevation", "sealed_reason"),
+    )
 ]

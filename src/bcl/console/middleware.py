@@ -65,7 +65,9 @@ class RegisteredTerminal:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         certificate = getattr(request, "client_certificate_der", None)
-        terminal = accounts.find_terminal_by_cert(certificate) if certificate else None
+        terminal = (
+            accounts.find_terminal_by_cert(certificate, at=clock.now()) if certificate else None
+        )
         if terminal is None:
             logger.warning("unknown_terminal", path=request.path_info[:64])
             context = {"refusal": Refusal("TERMINAL_UNKNOWN")}

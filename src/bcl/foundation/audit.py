@@ -39,15 +39,19 @@ _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}\Z")
 
 @dataclass(frozen=True)
 class Actor:
-    """Who acts: kind, and the id by which the organisation knows them (never a name)."""
+    """Who acts: kind, and the id by which the organisation knows them (never a name).
+
+    `ticket` is there while somebody holds privileges for a time: every row says so.
+    """
 
     kind: ActorKind
     id: str
+    ticket: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ActorKind):
             raise ValueError("unknown kind of actor")
-        if not _WORD.match(self.id):
+        if not _WORD.match(self.id) or (self.ticket and not _WORD.match(self.ticket)):
             raise ValueError("an actor's id has only letters, digits and . _ : / + = -")
 
 
@@ -112,7 +116,8 @@ def _checked(
         raise ValueError("an act is named by lower case words")
     if at.tzinfo is None:
         raise ValueError("the time of an act must carry its zone")
-    for name, value in (detail or {}).items():
+    facts = {**(detail or {}), **({"privileged_by": by.ticket} if by.ticket else {})}
+    for name, value in facts.items():
         if not log.is_harmless(name, value) or value is None or isinstance(value, float):
             raise ValueError(f"audit detail {name!r} must be an id, a code or a count")
     return {
@@ -120,5 +125,5 @@ def _checked(
         "actor_kind": by.kind,
         "actor_id": by.id,
         "at": at,
-        "detail": dict(detail or {}),
+        "detail": facts,
     }

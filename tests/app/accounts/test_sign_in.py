@@ -4,113 +4,20 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from django.db import DatabaseError, connection, transaction
+from enrolled_people import NOON, OPERATOR, PASSWORD, enrol, half, terminal_of, whole
 
 from bcl.accounts import api as accounts
 from bcl.accounts.models import StaffAccount, StaffSession
-from bcl.foundation import audit, clock, tenancy
+from bcl.foundation import tenancy
 from bcl.foundation.models import AuditEntry
 from bcl_contract.refusals import Refusal
-from bcl_sim.pki import make_world_pki
 
 pytestmark = pytest.mark.django_db
-
-NOON = datetime(2026, 11, 23, 12, tzinfo=clock.JST)
-UNIX = NOON.timestamp()
-PASSWORD = "山の端にいさよふ月を待つ"
-OPERATOR = audit.Actor("system", "operator")
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory):
-    return make_world_pki(tmp_path_factory.mktemp("pki"), ["999997", "999989"], clock.now())
-
-
-def terminal_of(pki, code: str, number: str = "t-1") -> accounts.Terminal:
-    # Any registered certificate will do: which authority signs it is the TLS server's business.
-    source = pki.gateway(code) if number == "t-1" else pki.center_client
-    made = accounts.register_terminal(
-        owner_code=code,
-        terminal_id=f"{number}-{code}",
-        name_ja="窓口の端末",
-        terminal_class=accounts.TerminalClass.LGWAN,
-        cert_pem=source.cert_path.read_bytes(),
-        by=OPERATOR,
-        at=NOON,
-    )
-    assert isinstance(made, accounts.Terminal)
-    return made
-
-
-@dataclass
-class Person:
-    """An enrolled member of staff and the app in the person's pocket."""
-
-    login_name: str
-    secret: str
-    whole: accounts.SignedIn
-
-    def code(self, unix_time: float) -> str:
-        return TOTP(base64.b32decode(self.secret), 6, SHA1(), 30).generate(int(unix_time)).decode()
-
-
-def enrol(terminal: accounts.Terminal, invitation: accounts.Invitation, at=NOON) -> Person:
-    begun = accounts.begin_enrolment(
-        terminal, invitation.login_name, invitation.enrolment_code, at=at
-    )
-    assert isinstance(begun, accounts.SignedIn), begun
-    assert begun.principal.permissions == frozenset()
-    assert accounts.choose_password(begun.principal, PASSWORD, at=at) is None
-    secret = accounts.offer_totp(begun.principal)
-    assert secret in accounts.totp_uri(begun.principal, secret)
-    person = Person(invitation.login_name, secret, begun)
-    unix = at.timestamp()
-    whole = accounts.confirm_totp(terminal, begun, person.code(unix), unix_time=unix, at=at)
-    assert isinstance(whole, accounts.SignedIn), whole
-    return Person(invitation.login_name, secret, whole)
-
-
-@pytest.fixture
-def terminal(town, pki) -> accounts.Terminal:
-    return terminal_of(pki, town)
-
-
-@pytest.fixture
-def admin(town, terminal) -> Person:
-    invited = accounts.found_administrator(town, "admin-1", "見本　一郎", by=OPERATOR, at=NOON)
-    return enrol(terminal, invited)
-
-
-@pytest.fixture
-def clerk(admin, terminal) -> Person:
-    invited = accounts.create_account(
-        admin.whole.principal,
-        login_name="clerk-1",
-        name_ja="見本　花子",
-        roles=[accounts.Role.TOWN_CLERK],
-        at=NOON,
-    )
-    return enrol(terminal, invited)
-
-
-def half(terminal, person, at=NOON, password=PASSWORD):
-    return accounts.sign_in(terminal, person.login_name, password, at=at)
-
-
-def whole(terminal, person, at, code=None):
-    begun = half(terminal, person, at)
-    assert isinstance(begun, accounts.SignedIn), begun
-    unix = at.timestamp()
-    return accounts.confirm_code(
-        terminal, begun.token, code or person.code(unix), unix_time=unix, at=at
-    )
-
 
 @pytest.mark.requirement("R-058")
 def test_sign_in__both_factors__gives_the_roles_rights_and_a_new_cookie(terminal, clerk) -> None:
@@ -273,10 +180,12 @@ def test_terminal__revoked__is_not_found(town, pki, terminal) -> None:
 
     pem = pki.gateway(town).cert_path.read_bytes()
     der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
-    assert accounts.find_terminal_by_cert(der).id == terminal.id
-    assert terminal_of(pki, town) == terminal, "the same again changes nothing"
+    assert accounts.find_terminal_by_cert(der, at=NOON).id == terminal.id
+    again = terminal_of(pki, town)
+    assert again.last_seen_at == NOON
+    assert replace(again, last_seen_at=None) == terminal, "the same again changes nothing"
     assert accounts.revoke_terminal(terminal.id, owner_code=town, by=OPERATOR, at=NOON) is None
-    assert accounts.find_terminal_by_cert(der) is None
+    assert accounts.find_terminal_by_cert(der, at=NOON) is None
 
 
 @pytest.mark.requirement("R-176")

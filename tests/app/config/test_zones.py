@@ -63,6 +63,9 @@ ARGUMENTS = {
     "<str:key>": "7",
     "<str:kind>": "nothing",
     "<int:statement_id>": "7",
+    "<str:owner>": "999997",
+    "<str:terminal_id>": "terminal-1",
+    "<uuid:passkey_id>": "00000000-0000-4000-8000-000000000000",
     "<uuid:request_id>": "00000000-0000-4000-8000-000000000000",
     "<uuid:transmission_id>": "00000000-0000-4000-8000-000000000000",
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import signal
 import socket
 import ssl
@@ -122,6 +123,15 @@ class Person:
         raise AssertionError("both codes of this half minute are used")
 
 
+SEEN_ACTS = {"lock", "unlock", "roles", "reset", "review", "close", "validity"}
+
+
+def seen_on(page: str) -> str:
+    """The revision that an account's page carries along in its forms; empty without one."""
+    found = re.search(r'name="seen" value="(\d+)"', page)
+    return found.group(1) if found else ""
+
+
 @dataclass
 class Office:
     """The people and terminals of the test's towns."""
@@ -199,6 +209,9 @@ class Office:
         """Send a form as a page would: with the token of the page's cookie."""
         if "__Host-bcl-form" not in client.cookies:
             client.get("/sign-in")
+        page, _, act = path.rpartition("/")
+        if path.startswith("/accounts/of/") and act in SEEN_ACTS and "seen" not in fields:
+            fields["seen"] = seen_on(client.get(page).text)
         token = client.cookies.get("__Host-bcl-form")
         return client.post(
             path,

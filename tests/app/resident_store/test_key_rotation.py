@@ -180,6 +180,9 @@ def test_rotation__of_keys_that_are_compared__is_refused(town, purpose):
 NOT_SEALED = {
     "accounts_staffaccount.enrolment_digest", "accounts_session.token_digest",
     "accounts_signinfailure.login_digest", "accounts_staffsession.token_digest",
+    "accounts_staffsession.challenge", "accounts_passkey.credential_id",
+    "accounts_passkey.public_key", "foundation_auditleaf.leaf_hash",
+    "foundation_auditentry.row_tag", "foundation_audithead.frontier",
     "foundation_townkey.wrapped_key", "foundation_datakey.wrapped_key",
     "foundation_auditentry.subject_digest", "foundation_agencysigningkey.wrapped_private_key",
     "foundation_auditentry.row_tag", "foundation_auditleaf.leaf_hash",

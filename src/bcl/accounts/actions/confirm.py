@@ -25,6 +25,7 @@ class ConfirmedAct(SignedAct):
     """A signed act whose signature is the agency's, made after a fresh code."""
 
     key_id: str = ""
+    ticket: str = ""
 
     def facts(self) -> dict[str, object]:
         """What the agency signs."""
@@ -34,6 +35,7 @@ class ConfirmedAct(SignedAct):
             "staff_id": self.staff_id,
             "at": self.at.isoformat(),
             "content": dict(self.content),
+            **({"privileged_by": self.ticket} if self.ticket else {}),
         }
 
 
@@ -53,7 +55,12 @@ def confirm_act(
         if wrong is not None:
             return wrong
     bare = ConfirmedAct(
-        act, principal.municipality_code, principal.actor.id, at, dict(content)
+        act,
+        principal.municipality_code,
+        principal.actor.id,
+        at,
+        dict(content),
+        ticket=principal.actor.ticket,
     )
     signed = agency_signing.sign(bare.facts())
     return replace(bare, signature=signed.signature, key_id=signed.key_id)
@@ -68,4 +75,4 @@ def verify_confirmed(
     is_fresh = abs(now - confirmed.at) <= MAXIMUM_AGE
     if not fits or not is_fresh or not agency_signing.is_genuine(confirmed.facts(), signature):
         return Refusal("STAFF_SIGNATURE_INVALID")
-    return audit.Actor("staff", confirmed.staff_id)
+    return audit.Actor("staff", confirmed.staff_id, confirmed.ticket)

@@ -21,11 +21,11 @@ from django.core.exceptions import ValidationError
 from bcl.accounts import models, queries, rules
 from bcl.accounts.actions.sign_in import (
     SignedIn,
-    _judge_throttle,
-    _write_failure,
     begin_session,
     end_session,
+    judge_throttle,
     matching_step,
+    write_failure,
 )
 from bcl.accounts.models import AccountStatus
 from bcl.accounts.queries import Principal, Terminal
@@ -53,7 +53,7 @@ def begin_enrolment(
 ) -> SignedIn | Refusal:
     """Begin with the code from the administrator; wrong ones count like wrong passwords."""
     with tenancy.scope(terminal.owner_code):
-        waiting = _judge_throttle(terminal, login_name, at)
+        waiting = judge_throttle(terminal, login_name, at)
         if waiting is not None:
             return waiting
         account = models.StaffAccount.objects.filter(
@@ -62,7 +62,7 @@ def begin_enrolment(
         given = queries.token_digest(code.strip().upper())
         wanted = bytes(account.enrolment_digest or b"") if account is not None else b""
         if account is None or not hmac.compare_digest(given, wanted):
-            _write_failure(terminal, login_name, "enrolment", at)
+            write_failure(terminal, login_name, "enrolment", at)
             return Refusal("SIGN_IN_FAILED")
         if account.enrolment_until is None or at >= account.enrolment_until:
             return Refusal("ENROLMENT_EXPIRED")
@@ -120,12 +120,12 @@ def confirm_totp(
             return Refusal("SESSION_UNKNOWN")
         if not account.password_hash:
             return Refusal("PASSWORD_MISSING")
-        waiting = _judge_throttle(terminal, account.login_name, at)
+        waiting = judge_throttle(terminal, account.login_name, at)
         if waiting is not None:
             return waiting
         step = matching_step(account, code, unix_time)
         if step is None:
-            _write_failure(terminal, account.login_name, "code", at)
+            write_failure(terminal, account.login_name, "code", at)
             return Refusal("SIGN_IN_CODE_WRONG")
         account.status, account.status_reason = AccountStatus.ACTIVE, ""
         account.totp_confirmed_at, account.totp_last_step = at, step

@@ -41,14 +41,14 @@ def sign_in(
 ) -> SignedIn | Refusal:
     """First factor: begin a session that may do nothing but give the second."""
     with tenancy.scope(terminal.owner_code):
-        waiting = _judge_throttle(terminal, login_name, at)
+        waiting = judge_throttle(terminal, login_name, at)
         if waiting is not None:
             return waiting
         account = _find_for_sign_in(login_name)
         # A password is always checked: an unknown login name must not answer faster.
         stored = account.password_hash if account is not None else _some_hash()
         if not check_password(password, stored) or account is None:
-            _write_failure(terminal, login_name, "password", at)
+            write_failure(terminal, login_name, "password", at)
             return Refusal("SIGN_IN_FAILED")
         refusal = queries._judge_account(account, at)
         if refusal is not None:
@@ -76,16 +76,7 @@ def confirm_code(
         wrong = spend_code(account, terminal, code, unix_time=unix_time, at=at)
         if wrong is not None:
             return wrong
-        account.last_sign_in_at = at
-        account.save(update_fields=["last_sign_in_at"])
-        audit.record(
-            act="sign_in",
-            by=principal.actor,
-            at=at,
-            detail={"terminal_id": terminal.id},
-        )
-        end_session(principal, reason="RENEWED", at=at)
-        return begin_session(account, terminal, at=at, second_factor=True)
+        return make_whole(account, principal, factor="code", at=at)
 
 
 def sign_out(principal: Principal, *, at: datetime) -> None:
@@ -105,7 +96,26 @@ def keep_session(principal: Principal, *, at: datetime) -> None:
         ).update(last_seen_at=at)
 
 
-# -- used by enrolment and confirmed acts too ---------------------------------------------------
+# -- used by enrolment, passkeys and confirmed acts too -----------------------------------------
+
+
+def make_whole(
+    account: models.StaffAccount, half: Principal, *, factor: str, at: datetime
+) -> SignedIn:
+    """Both factors are through: a fresh secret; the oldest of too many sign-ins end."""
+    account.last_sign_in_at = at
+    account.save(update_fields=["last_sign_in_at"])
+    audit.record(
+        act="sign_in",
+        by=half.actor,
+        at=at,
+        detail={"terminal_id": half.terminal.id, "factor": factor},
+    )
+    end_session(half, reason="RENEWED", at=at)
+    for extra in queries.open_sessions(account, at)[_limits(at).sessions_at_once - 1 :]:
+        extra.ended_at, extra.end_reason = at, "TOO_MANY"
+        extra.save(update_fields=["ended_at", "end_reason"])
+    return begin_session(account, half.terminal, at=at, second_factor=True)
 
 
 def lock_account_of(principal: Principal) -> models.StaffAccount:
@@ -125,7 +135,7 @@ def spend_code(
         return Refusal("ACCOUNT_LOCKED")
     step = matching_step(account, code, unix_time)
     if step is None or step <= account.totp_last_step:
-        _write_failure(terminal, account.login_name, "code", at)
+        write_failure(terminal, account.login_name, "code", at)
         return Refusal("SIGN_IN_CODE_WRONG")
     account.totp_last_step = step
     account.save(update_fields=["totp_last_step"])
@@ -147,7 +157,7 @@ def begin_session(
         last_seen_at=at,
         second_factor_at=at if second_factor else None,
     )
-    return SignedIn(token, queries.principal_of(session, terminal))
+    return SignedIn(token, queries.principal_of(session, terminal, at=at))
 
 
 def end_session(principal: Principal, *, reason: str, at: datetime) -> None:
@@ -211,7 +221,7 @@ def _login_digest(login_name: str) -> bytes:
     return crypto.subject_digest(code, b"login|" + login_name.encode()[:256])
 
 
-def _judge_throttle(terminal: Terminal, login_name: str, at: datetime) -> Refusal | None:
+def judge_throttle(terminal: Terminal, login_name: str, at: datetime) -> Refusal | None:
     limits = _limits(at)
     recent = models.SignInFailure.objects.filter(
         terminal_id=terminal.id, at__gt=at - limits.failure_window
@@ -220,7 +230,7 @@ def _judge_throttle(terminal: Terminal, login_name: str, at: datetime) -> Refusa
     return rules.judge_throttle(rules.Failures(pair.count(), recent.count()), limits)
 
 
-def _write_failure(terminal: Terminal, login_name: str, factor: str, at: datetime) -> None:
+def write_failure(terminal: Terminal, login_name: str, factor: str, at: datetime) -> None:
     models.SignInFailure.objects.create(
         municipality_code=terminal.owner_code,
         login_digest=_login_digest(login_name),

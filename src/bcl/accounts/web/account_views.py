@@ -47,8 +47,10 @@ def listing(request: HttpRequest) -> HttpResponseBase:
     wanted = request.GET.get("state", "")
     found = accounts.list_accounts(request.principal.municipality_code)
     shown = [one for one in found if not wanted or one.status == wanted]
+    at = clock.now()
     context = {
         "rows": [_described(one) for one in shown],
+        "due": sum(accounts.is_review_due(one, at=at) for one in found),
         "states": [(code, title, code == wanted) for code, (title, _) in STATES.items()],
         "wanted": wanted,
         "may_manage": "accounts.manage" in request.principal.permissions,
@@ -97,6 +99,8 @@ def _detail(request: HttpRequest, login_name: str, refusal: Refusal | None = Non
     context = {
         **_described(account),
         "form": form,
+        "validity": pages.ValidityForm(initial={"valid_until_on": account.valid_until_on}),
+        "sessions": accounts.list_sessions(request.principal, login_name, at=clock.now()),
         "refusal": refusal,
         "is_own": login_name == request.principal.login_name,
         "may_manage": "accounts.manage" in request.principal.permissions,
@@ -125,7 +129,11 @@ def lock(request: HttpRequest, login_name: str) -> HttpResponseBase:
         login_name,
         "account-locked",
         lambda: accounts.lock_account(
-            request.principal, login_name, reason="BY_ADMINISTRATOR", at=clock.now()
+            request.principal,
+            login_name,
+            reason="BY_ADMINISTRATOR",
+            at=clock.now(),
+            seen=_seen(request),
         ),
     )
 
@@ -138,7 +146,9 @@ def unlock(request: HttpRequest, login_name: str) -> HttpResponseBase:
         request,
         login_name,
         "account-unlocked",
-        lambda: accounts.unlock_account(request.principal, login_name, at=clock.now()),
+        lambda: accounts.unlock_account(
+            request.principal, login_name, at=clock.now(), seen=_seen(request)
+        ),
     )
 
 
@@ -150,7 +160,9 @@ def review(request: HttpRequest, login_name: str) -> HttpResponseBase:
         request,
         login_name,
         "account-reviewed",
-        lambda: accounts.review_account(request.principal, login_name, at=clock.now()),
+        lambda: accounts.review_account(
+            request.principal, login_name, at=clock.now(), seen=_seen(request)
+        ),
     )
 
 
@@ -158,7 +170,9 @@ def review(request: HttpRequest, login_name: str) -> HttpResponseBase:
 @require_http_methods(["POST"])
 def close(request: HttpRequest, login_name: str) -> HttpResponseBase:
     """End an account for good."""
-    refusal = accounts.close_account(request.principal, login_name, at=clock.now())
+    refusal = accounts.close_account(
+        request.principal, login_name, at=clock.now(), seen=_seen(request)
+    )
     if refusal is not None and refusal.code == "ACCOUNT_UNKNOWN":
         raise Http404
     if refusal is not None:
@@ -179,7 +193,9 @@ def roles(request: HttpRequest, login_name: str) -> HttpResponseBase:
         request,
         login_name,
         "account-roles",
-        lambda: accounts.set_roles(request.principal, login_name, wanted, at=clock.now()),
+        lambda: accounts.set_roles(
+            request.principal, login_name, wanted, at=clock.now(), seen=_seen(request)
+        ),
     )
 
 
@@ -187,7 +203,9 @@ def roles(request: HttpRequest, login_name: str) -> HttpResponseBase:
 @require_http_methods(["POST"])
 def reset(request: HttpRequest, login_name: str) -> HttpResponseBase:
     """Password or app lost: a new one-time code."""
-    made = accounts.reset_account(request.principal, login_name, at=clock.now())
+    made = accounts.reset_account(
+        request.principal, login_name, at=clock.now(), seen=_seen(request)
+    )
     if isinstance(made, Refusal):
         if made.code == "ACCOUNT_UNKNOWN":
             raise Http404
@@ -195,12 +213,54 @@ def reset(request: HttpRequest, login_name: str) -> HttpResponseBase:
     return _invited(request, made)
 
 
-@screen("terminals.view")
-@require_http_methods(["GET"])
-def terminals(request: HttpRequest) -> HttpResponseBase:
-    """Registered terminals of the own tenant."""
-    found = accounts.list_terminals(request.principal.municipality_code)
-    return render(request, "accounts/terminals.html", {"rows": found})
+@screen("accounts.manage")
+@require_http_methods(["POST"])
+def validity(request: HttpRequest, login_name: str) -> HttpResponseBase:
+    """Until when the account may be used."""
+    form = pages.ValidityForm(request.POST)
+    if not form.is_valid():
+        return _detail(request, login_name, Refusal("CONSOLE_INPUT_WRONG"))
+    until = form.cleaned_data["valid_until_on"]
+    return _act(
+        request,
+        login_name,
+        "account-validity",
+        lambda: accounts.set_validity(
+            request.principal, login_name, until, at=clock.now(), seen=_seen(request)
+        ),
+    )
+
+
+@screen("accounts.manage")
+@require_http_methods(["POST"])
+def end_sessions(request: HttpRequest, login_name: str) -> HttpResponseBase:
+    """End all sign-ins of a colleague."""
+    return _act(
+        request,
+        login_name,
+        "sessions-ended",
+        lambda: accounts.end_sessions(request.principal, login_name, at=clock.now()),
+    )
+
+
+@screen("accounts.view")
+@require_http_methods(["POST"])
+def review_list(request: HttpRequest) -> HttpResponseBase:
+    """The periodic review as a signed file to keep."""
+    at = clock.now()
+    answer = HttpResponse(
+        accounts.make_review_archive(request.principal, at=at), content_type="application/zip"
+    )
+    day = at.astimezone(clock.JST).strftime("%Y%m%d")
+    code = request.principal.municipality_code
+    answer["Content-Disposition"] = f'attachment; filename="accounts_{code}_{day}.zip"'
+    return answer
+
+
+def _seen(request: HttpRequest) -> int:
+    """The account's revision on the page that was acted on; -1 (fits nothing) without one."""
+    given = request.POST.get("seen", "")
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 10 else -1
 
 
 def _invited(request: HttpRequest, made: accounts.Invitation) -> HttpResponse:

@@ -14,6 +14,7 @@ from bcl.accounts import api as accounts
 from bcl.accounts.screens import ENDS_WORTH_TELLING, before_sign_in
 from bcl.accounts.web import forms as pages
 from bcl.accounts.web.cookie import drop_session, keep_token, token_of
+from bcl.accounts.web.own_views import origin_of
 from bcl_contract import clock
 from bcl_contract.refusals import Refusal
 
@@ -51,7 +52,9 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
     )
     if isinstance(begun, Refusal):
         return _show(request, "sign_in", form, refusal=begun)
-    return keep_token(redirect("sign-in-code"), begun.token)
+    with_key = accounts.has_passkey(begun.principal, origin_of(request))
+    following = "sign-in-passkey" if with_key else "sign-in-code"
+    return keep_token(request, redirect(following), begun.token)
 
 
 @before_sign_in
@@ -74,7 +77,7 @@ def code(request: HttpRequest) -> HttpResponseBase:
     )
     if isinstance(whole, Refusal):
         return _show(request, "code", pages.CodeForm(), refusal=whole)
-    return keep_token(redirect("home"), whole.token)
+    return keep_token(request, redirect("home"), whole.token)
 
 
 @before_sign_in
@@ -92,7 +95,7 @@ def enrol(request: HttpRequest) -> HttpResponseBase:
     )
     if isinstance(begun, Refusal):
         return _show(request, "enrol", form, refusal=begun)
-    return keep_token(redirect("enrol-password"), begun.token)
+    return keep_token(request, redirect("enrol-password"), begun.token)
 
 
 @before_sign_in
@@ -135,7 +138,7 @@ def enrol_app(request: HttpRequest) -> HttpResponseBase:
     )
     if isinstance(whole, Refusal):
         return _offer(request, whole)
-    return keep_token(redirect("home"), whole.token)
+    return keep_token(request, redirect("home"), whole.token)
 
 
 @before_sign_in
@@ -144,7 +147,7 @@ def sign_out(request: HttpRequest) -> HttpResponseBase:
     """End the session, whole or half."""
     if request.principal is not None:
         accounts.sign_out(request.principal, at=clock.now())
-    return drop_session(redirect("sign-in"))
+    return drop_session(request, redirect("sign-in"))
 
 
 def _offer(request: HttpRequest, refusal: Refusal | None) -> HttpResponse:
