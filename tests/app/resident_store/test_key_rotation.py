@@ -185,8 +185,6 @@ NOT_SEALED = {
     "foundation_auditentry.row_tag", "foundation_audithead.frontier",
     "foundation_townkey.wrapped_key", "foundation_datakey.wrapped_key",
     "foundation_auditentry.subject_digest", "foundation_agencysigningkey.wrapped_private_key",
-    "foundation_auditentry.row_tag", "foundation_auditleaf.leaf_hash",
-    "foundation_audithead.frontier",
     "issuance_issuablerecord.record_key", "issuance_issuablerecord.person_key",
     "issuance_issuablerecord.household_key", "issuance_issuablerecord.lookup_key",
     "issuance_issuancetransaction.card_key", "issuance_inquiry.card_key",
