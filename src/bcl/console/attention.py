@@ -107,7 +107,7 @@ def _recovery(principal: accounts.Principal, at: datetime) -> list[Card]:
 
 
 def _exports_to_approve(principal: accounts.Principal, at: datetime) -> list[Card]:
-    waiting = oversight.count_waiting(principal.municipality_code)
+    waiting = oversight.count_waiting(principal.municipality_code, principal.permissions)
     return [
         Card(
             "承認待ちの持ち出し", waiting.exports_to_approve, "内容を確かめ、別の人が承認します。",
@@ -117,7 +117,7 @@ def _exports_to_approve(principal: accounts.Principal, at: datetime) -> list[Car
 
 
 def _exports_to_take(principal: accounts.Principal, at: datetime) -> list[Card]:
-    waiting = oversight.count_waiting(principal.municipality_code)
+    waiting = oversight.count_waiting(principal.municipality_code, principal.permissions)
     return [
         Card(
             "受取り待ちの持ち出し", waiting.exports_to_take, "期限を過ぎると消えます。",
@@ -127,7 +127,7 @@ def _exports_to_take(principal: accounts.Principal, at: datetime) -> list[Card]:
 
 
 def _statements(principal: accounts.Principal, at: datetime) -> list[Card]:
-    waiting = oversight.count_waiting(principal.municipality_code)
+    waiting = oversight.count_waiting(principal.municipality_code, principal.permissions)
     return [
         Card(
             "承認待ちの回答書", waiting.statements_to_approve, "支援措置の対象者などのものです。",

@@ -2,7 +2,7 @@
 
     from bcl.oversight import api as oversight
     oversight.request_export(principal, oversight.Wish(...), at=now)      # DataExport | Refusal
-    oversight.count_waiting("999997")                                     # for the home page
+    oversight.count_waiting("999997", principal.permissions)              # for the home page
 
 Every act opens the municipality's scope itself and writes its audit row in its transaction.
 """

@@ -99,7 +99,7 @@ def _audit_rows(found: Iterable[FoundRow]) -> Iterator[Mapping[str, str]]:
             "actor_kind": row.actor_kind,
             "actor_id": row.actor_id,
             "outcome": "拒否" if row.is_refused else "許可",
-            "terminal": str(detail.get("terminal", "")),
+            "terminal": str(detail.get("terminal") or detail.get("terminal_id", "")),
             "purpose": str(detail.get("purpose", "")),
             "reference": str(detail.get("reference", "")),
             "persons": str(detail.get("persons", "")),

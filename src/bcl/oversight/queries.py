@@ -25,13 +25,14 @@ class Waiting:
     statements_to_approve: int
 
 
-def count_waiting(municipality_code: str) -> Waiting:
-    """For the home page."""
+def count_waiting(municipality_code: str, permissions: frozenset[str]) -> Waiting:
+    """For the home page of somebody with these permissions: only what they can take counts."""
+    kinds = [kind for kind, needed in rules.NEEDED_PERMISSION.items() if needed in permissions]
     with tenancy.scope(municipality_code):
         exports = DataExport.objects
         return Waiting(
             exports.filter(state=ExportState.REQUESTED).count(),
-            exports.filter(state=ExportState.BUILT, takes=0).count(),
+            exports.filter(state=ExportState.BUILT, takes=0, kind__in=kinds).count(),
             LookStatement.objects.filter(state=StatementState.REQUESTED).count(),
         )
 

@@ -51,7 +51,7 @@ def searches(town: str) -> list[AuditEntry]:
 
 def test_search__by_who_act_terminal_and_outcome__finds_exactly_those(office) -> None:
     auditor = office.add(TOWN, "auditor-1", accounts.Role.TOWN_AUDITOR)
-    mine = record(detail={"terminal": "t-77"})
+    mine = record(detail={"terminal_id": "t-77"})
     other = record(by=audit.Actor("staff", "clerk-8"))
     refused = record(act="refuse_sign_in", detail={"terminal": "t-77"})
     foreign = record(OTHER, detail={"terminal": "t-77"})

@@ -204,9 +204,11 @@ def test_file__taken_as_often_as_allowed_and_gone_at_its_hour(
         approve(office, second, approver, one)
         jobs.run_pending_now(queues=["oversight"])
         with office.signed_in(auditor) as other:
+            assert "受取り待ちの持ち出し</h3>" not in other.get("/").text, "not theirs to take"
             page = other.get(f"/exports/{one}").text.split("<main", 1)[1]
             assert "見本" not in page, "an auditor reads no filter of residents"
             assert "ACCOUNT_PERMISSION_MISSING" in take(office, other, auditor, one).text
+        assert "受取り待ちの持ち出し</h3>" in client.get("/").text
         for _ in range(3):
             assert take(office, client, clerk, one).status_code == 200
         assert "DATA_EXPORT_TAKEN_OUT" in take(office, client, clerk, one).text

@@ -6,11 +6,13 @@ from django.db import migrations
 # from being asked of an index; of a plain column it does not.
 _COLUMNS = """
 ALTER TABLE foundation_auditentry
-    ADD COLUMN terminal text GENERATED ALWAYS AS (detail->>'terminal') STORED,
+    ADD COLUMN terminal text GENERATED ALWAYS AS
+        (coalesce(detail->>'terminal', detail->>'terminal_id')) STORED,
     ADD COLUMN is_refused boolean GENERATED ALWAYS AS
         (starts_with(act, 'refuse_') OR starts_with(act, 'fail_')) STORED;
 ALTER TABLE foundation_agencyauditentry
-    ADD COLUMN terminal text GENERATED ALWAYS AS (detail->>'terminal') STORED,
+    ADD COLUMN terminal text GENERATED ALWAYS AS
+        (coalesce(detail->>'terminal', detail->>'terminal_id')) STORED,
     ADD COLUMN is_refused boolean GENERATED ALWAYS AS
         (starts_with(act, 'refuse_') OR starts_with(act, 'fail_')) STORED;
 """

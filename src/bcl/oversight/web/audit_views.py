@@ -29,6 +29,7 @@ DETAIL_JA = {
     "purpose": "目的",
     "reference": "受付番号",
     "terminal": "端末",
+    "terminal_id": "端末",
     "persons": "表示した人数",
     "fields": "使った条件",
     "rows": "件数",
@@ -104,7 +105,7 @@ def _described(row: audit_search.FoundRow) -> dict[str, Any]:
         "key": f"{'a' if row.is_agency else ''}{row.entry_id}",
         "at": row.at.astimezone(clock.JST),
         "who_ja": KINDS_JA.get(row.actor_kind, row.actor_kind),
-        "terminal": detail.get("terminal", ""),
+        "terminal": detail.get("terminal") or detail.get("terminal_id", ""),
         "persons": detail.get("persons", ""),
         "purpose": detail.get("purpose", ""),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -215,14 +216,15 @@ def _detail(
 def _conditions(export: DataExport) -> list[tuple[str, str]]:
     with tenancy.scope(export.municipality_code):
         found = read_conditions(export)
-    words = {"refused": "断られた操作", "allowed": "許可された操作"}
-    return [
-        (
-            CONDITIONS_JA[name],
-            audit_looks.describe_act(text).label_ja if name == "act" else words.get(text, text),
-        )
-        for name, text in found.items()
-    ]
+    return [(CONDITIONS_JA[name], _in_words(name, text)) for name, text in found.items()]
+
+
+def _in_words(name: str, text: str) -> str:
+    if name in ("since", "until"):
+        return f"{datetime.fromisoformat(text).astimezone(clock.JST):%Y-%m-%d %H:%M:%S}"
+    if name == "act":
+        return audit_looks.describe_act(text).label_ja
+    return {"refused": "断られた操作", "allowed": "許可された操作"}.get(text, text)
 
 
 def _steps(export: DataExport) -> list[tuple[str, str]]:
