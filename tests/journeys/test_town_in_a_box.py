@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def test_town_in_a_box__search_and_print_a_household__by_keyboard(
         page.wait_for_selector(".copy")
         assert _serious(Axe().run(page)) == []
         shown = page.locator("main").inner_text()
+        _pictures(page, wanted["full_name"], tmp_path)
         printed = tmp_path / "household.pdf"
         printed.write_bytes(page.pdf(format="A4"))
         held_back = _print_protected(landed, page, tmp_path / "protected.pdf")
@@ -88,6 +90,19 @@ def test_town_in_a_box__search_and_print_a_household__by_keyboard(
     assert "支援措置のため印刷しません" in held_back[1]
     assert "".join(held_back[0]["full_name"].split()) in held_back[1]
     assert held_back[0]["address_lot_as_written"] not in held_back[1]
+
+
+def _pictures(page, name: str, folder: Path) -> None:
+    """The pictures of docs/guide/recovery.md (`BCL_GUIDE_PICTURES=docs/guide/images`)."""
+    chosen = Path(os.environ.get("BCL_GUIDE_PICTURES", folder))
+    page.set_viewport_size({"width": 900, "height": 620})
+    page.screenshot(path=chosen / "town-in-a-box-household.png")
+    page.get_by_role("link", name="さがす画面へ戻る").click()
+    page.get_by_label("氏名かフリガナ").fill(name)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("table.found")
+    page.screenshot(path=chosen / "town-in-a-box.png", full_page=True)
+    page.set_viewport_size({"width": 390, "height": 800})
 
 
 def _print_protected(landed: Line, page, path: Path) -> tuple[dict[str, str], str]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from bcl.backup import drill
 from bcl.backup.place import Base, Place, segment_number, segment_of
 from bcl.backup.receive import SlotState
 from bcl.backup.status import Facts, Limits, judge
@@ -157,3 +158,19 @@ def test_bases__record_without_its_copy_or_foreign_files__do_not_count(place) ->
     (place.base_dir / f"{lonely.backup_id}.json").write_text(json.dumps(lonely.as_json()))
     (place.base_dir / "notes.json").write_text("{}")
     assert len(place.bases()) == 1
+
+
+@pytest.mark.requirement("R-034")
+@pytest.mark.parametrize(
+    ("version", "digest", "compared", "equal"),
+    [(3, "aa", 1, True), (3, "bb", 1, False), (4, "bb", 0, None)],
+)
+def test_golden_certificate__of_the_same_version_with_other_bytes__fails_the_drill(
+    version, digest, compared, equal
+) -> None:
+    """A paper of newer data may differ; one of the same data may not, by a single byte."""
+    report = drill.DrillReport("20261123T120000", NOW)
+    drill._compare_papers(report, "999997", {"row-1": [3, "aa"]}, {"row-1": (version, digest)})
+    assert (report.certificates_compared, report.certificate_equal) == (compared, equal)
+    found = [each["code"] for each in report.findings]
+    assert found == (["DRILL_CERTIFICATE_DIFFERS"] if equal is False else [])
