@@ -59,6 +59,8 @@ bench: setup-test ## 性能を測り、同じ実行の中の比較相手との�
 
 soak: setup-test ## 長い試験（強制終了・通信断の繰り返し）を台帳つきで続ける
 	@BCL_LARGE_TOWN=1000000 BCL_KILL_CYCLES=1000 BCL_KILL_SEED=$$RANDOM $(BIN)/python -m pytest -q -c tests/journeys/pytest.ini --confcutdir tests/journeys --timeout 10000 -s tests/journeys/test_kills.py tests/journeys/test_three_towns.py $(ARGS)
+	@mkdir -p var/soak
+	@BCL_BACKUP_FLIPS=100 BCL_BACKUP_LEDGER=var/soak/backup-flips.jsonl BCL_EVENT_PROBES=10000 $(BIN)/python -m pytest -q --timeout 10000 tests/app/backup/test_drill.py tests/app/resident_store/test_event_dates.py
 
 trace: setup-test ## 要件番号と試験の対応を表示する
 	@$(BIN)/python scripts/trace.py $(ARGS)

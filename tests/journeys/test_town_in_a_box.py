@@ -118,7 +118,7 @@ def _print_protected(landed: Line, page, path: Path) -> tuple[dict[str, str], st
         if row["addressee_number"] in protected and row["latest"] == "1"
         and row["resident_state"] == "1" and len(row["address_lot_as_written"]) > 3
     )  # fmt: skip
-    page.goto(page.url.split("/household")[0])
+    page.goto("/".join(page.url.split("/")[:3]))
     page.get_by_label("宛名番号").fill(row["addressee_number"])
     page.keyboard.press("Enter")
     page.wait_for_selector("table.found")

@@ -23,7 +23,8 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from bcl.backup import fingerprint
-from bcl.backup.place import Base, Place
+from bcl.backup.place import Base, Place, segment_of
+from bcl.backup.receive import SLOT
 from bcl.backup.restore import tear_in_log
 from bcl.backup.take import verify_base
 from bcl.backup.throw_away import Restored, ThrowAwayCluster
@@ -32,6 +33,7 @@ from bcl.foundation import log, roles
 from bcl_contract import clock
 
 FORMAT = "bcl-drill-report-1"
+_ARRIVAL_SECONDS = 3.0
 logger = log.get(__name__)
 
 
@@ -124,6 +126,7 @@ def run(
 def _restore_and_compare(
     report: DrillReport, place: Place, base: Base, cluster: ThrowAwayCluster, tools: Tools
 ) -> None:
+    confirmed = _mark_that_arrived()
     marker = _mark()
     began = time.monotonic()
     # From here on only what the second place holds at this moment counts.
@@ -142,6 +145,9 @@ def _restore_and_compare(
     report.last_commit_at = restored.last_commit_at
     if report.until is None:
         _judge_loss(report, place, base, restored, marker)
+        if confirmed is not None and not _is_past(restored, confirmed) and not report.findings:
+            # The log up to there is at the second place, and yet the restore stopped before it.
+            report.found("DRILL_WAL_BROKEN", segment=segment_of(restored.last_position or "0/0"))
     elif restored.last_commit_at is not None and restored.last_commit_at > report.until:
         report.found("DRILL_RESTORE_FAILED", program="recovery_target_time")
     _compare(report, _examine(report, cluster))
@@ -161,6 +167,30 @@ def _mark() -> Marker:
     return Marker(str(row[0]), row[1])
 
 
+def _mark_that_arrived() -> Marker | None:
+    """A mark that the receiver has confirmed: a whole log leads to it. None if it doesn't within
+    seconds; what that means is told by the loss that is measured."""
+    marker, give_up = _mark(), time.monotonic() + _ARRIVAL_SECONDS
+    while time.monotonic() < give_up:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT COALESCE(bool_or(restart_lsn >= %s::pg_lsn), false)"
+                " FROM pg_replication_slots WHERE slot_name = %s",
+                [marker.position, SLOT],
+            )
+            row = cursor.fetchone()
+        if row and row[0]:
+            return marker
+        time.sleep(0.02)
+    return None
+
+
+def _is_past(restored: Restored, marker: Marker) -> bool:
+    """Whether the restore came as far as the mark."""
+    last = restored.last_position
+    return last is not None and _position(last) >= _position(marker.position)
+
+
 def _judge_loss(
     report: DrillReport, place: Place, base: Base, restored: Restored, marker: Marker
 ) -> None:
@@ -168,7 +198,7 @@ def _judge_loss(
     torn = tear_in_log(place, base, restored)
     if torn is not None:
         report.found(torn.code, **torn.detail)
-    if restored.last_position and _position(restored.last_position) >= _position(marker.position):
+    if _is_past(restored, marker):
         report.rpo_s = 0.0
     else:
         last = restored.last_commit_at or base.finished_at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import secrets
 import shutil
@@ -135,12 +136,12 @@ def taken(set_up, sender, residents):
     (set_up.place.base_dir / f"{base.backup_id}.json").unlink(missing_ok=True)
 
 
-def flip(path, offset: int) -> None:
+def flip(path, offset: int, bit: int = 4) -> None:
     with path.open("r+b") as file:
         file.seek(offset)
         byte = file.read(1)
         file.seek(offset)
-        file.write(bytes([byte[0] ^ 0x10]))
+        file.write(bytes([byte[0] ^ 1 << bit]))
 
 
 @pytest.mark.requirement("R-034")
@@ -156,6 +157,66 @@ def test_drill__one_flipped_bit_in_any_file_of_the_backup__fails_by_code(set_up,
         flip(path, offset)
     (set_up.place.path_of(taken) / "global" / "pg_control").unlink()
     assert [each["code"] for each in run(set_up).findings] == ["DRILL_BACKUP_BROKEN"]
+
+
+FLIPS = int(os.environ.get("BCL_BACKUP_FLIPS", "2"))
+"""Trials here; a soak run makes 100 and keeps them in BCL_BACKUP_LEDGER (JSON lines)."""
+
+
+def done_before() -> int:
+    """Trials that an earlier, interrupted run has in the ledger."""
+    path = Path(os.environ.get("BCL_BACKUP_LEDGER", "/nonexistent"))
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    assert all(json.loads(line)["found"] for line in lines)
+    return len(lines)
+
+
+def keep(trial: dict) -> None:
+    """One line for one trial, on the disk before the next begins."""
+    if path := os.environ.get("BCL_BACKUP_LEDGER"):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(trial, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@pytest.mark.requirement("R-034")
+def test_drill__one_flipped_bit_in_what_the_backup_consists_of__is_found_every_time(
+    set_up, sender, residents, taken
+) -> None:
+    """A file of the copy, its record, and the log up to the last thing the source did: even in
+    the newest segment, which no later one shows to be cut short."""
+    assert sender.send({"J01": residents(30, "未")}).landed
+    drill._mark()
+    set_up.wait_for_log()
+    kinds = ("log", "record", "copy")  # two without a soak: test_status tries every bit of records
+    for number in range(done_before(), FLIPS):
+        kind = kinds[number % len(kinds)]
+        if kind == "copy":
+            top = set_up.place.path_of(taken)
+            path = secrets.choice([p for p in top.rglob("*") if p.is_file() and p.stat().st_size])
+            bit = secrets.randbelow(path.stat().st_size * 8)
+        elif kind == "record":
+            path = set_up.place.base_dir / f"{taken.backup_id}.json"
+            bit = 8 * path.read_bytes().index(b"manifest_sha256") + secrets.randbelow(8 * 60)
+        else:
+            path, bit = bit_of_last_record(set_up)
+        flip(path, bit // 8, bit % 8)
+        report = run(set_up)
+        keep({"trial": number, "kind": kind, "file": path.name, "bit": bit,
+              "found": not report.passed, "codes": [e["code"] for e in report.findings]})
+        assert not report.passed, (kind, path, bit)
+        flip(path, bit // 8, bit % 8)
+    assert run(set_up).passed
+
+
+def bit_of_last_record(set_up) -> tuple[Path, int]:
+    """Some bit of a page in the log that the landing wrote, in the newest segment there is."""
+    path = [p for p in set_up.place.segments() if segment_number(p.name) is not None][-1]
+    content = path.read_bytes()
+    places = [at for at in range(0, len(content) - 11) if content.startswith(b"bcl-drill", at)]
+    assert places
+    return path, 8 * (places[-1] + secrets.randbelow(9)) + secrets.randbelow(8)
 
 
 @pytest.mark.requirement("R-034")
