@@ -57,7 +57,8 @@ attack: setup-attack ## 攻撃の道具（sqlmap・schemathesis・総当たり�
 bench: setup-test ## 性能を測り、同じ実行の中の比較相手との比を表示する
 	@$(BIN)/bcl bench all $(ARGS)
 
-soak: setup-test ## 長い試験（強制終了・通信断の繰り返し）を台帳つきで続ける
+soak: setup-test ## 長い試験（強制終了・通信断の繰り返し）を台帳（var/soak）つきで続ける。止めたところから続く
+	@BCL_SOAK_DIR=$(CURDIR)/var/soak BCL_CUTS=1000 BCL_CRASH_POINTS=0 $(BIN)/python -m pytest -q --timeout 20000 tests/contract/test_tus/test_soak_cuts.py tests/contract/test_tus/test_soak_crashes.py tests/contract/test_tus/test_transfer_ways.py $(ARGS)
 	@BCL_LARGE_TOWN=1000000 BCL_KILL_CYCLES=1000 BCL_KILL_SEED=$$RANDOM $(BIN)/python -m pytest -q -c tests/journeys/pytest.ini --confcutdir tests/journeys --timeout 10000 -s tests/journeys/test_kills.py tests/journeys/test_three_towns.py $(ARGS)
 	@mkdir -p var/soak
 	@BCL_BACKUP_FLIPS=100 BCL_BACKUP_LEDGER=var/soak/backup-flips.jsonl BCL_EVENT_PROBES=10000 $(BIN)/python -m pytest -q --timeout 10000 tests/app/backup/test_drill.py tests/app/resident_store/test_event_dates.py

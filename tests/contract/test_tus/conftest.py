@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -31,6 +32,7 @@ from bcl_gateway.journal import Item
 from bcl_gateway.sign import Keys, load_keys, open_spooled
 from bcl_sim.core_system.town import Town
 from bcl_sim.pki import WorldPki, make_world_pki
+from bcl_sim.soak_ledger import Ledger
 
 _town_numbers = itertools.count(99700)
 
@@ -60,6 +62,16 @@ class Door:
     pki: WorldPki
     process: subprocess.Popen[bytes]
     database: Callable[[], contextlib.AbstractContextManager[None]]
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def kill(self) -> None:
+        """kill -9 of the server and its workers, in the middle of whatever they do."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=10)
+
+    def start(self) -> None:
+        """Start it again at the same port."""
+        self.process = start_server(self.environ, self.port)
 
     def url(self, path: str = "uploads/") -> str:
         return f"https://127.0.0.1:{self.port}/wire/{path}"
@@ -86,20 +98,34 @@ def door(
         "BCL_WIRE_CLIENT_CA_FILE": str(pki.wire_clients_path),
         "PYTHONPATH": str(Path(__file__).parents[3] / "src"),
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bcl.config.serve"], env=environ, stdout=subprocess.DEVNULL
-    )
+    own = None
     try:
-        wait_for_port(port, process)
-        yield Door(port, folder, pki, process, django_db_blocker.unblock)
+        process = start_server(environ, port)
+        own = Door(port, folder, pki, process, django_db_blocker.unblock, environ)
+        yield own
     finally:
-        process.terminate()
-        process.wait(timeout=40)
+        if own is not None:
+            own.process.terminate()
+            own.process.wait(timeout=40)
         with django_db_blocker.unblock():
             from django.db import connections
 
             connections.close_all()
         empty_tables(cluster_info)
+
+
+def start_server(environ: dict[str, str], port: int) -> subprocess.Popen[bytes]:
+    """The wire server as a process group of its own; returns when it answers."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bcl.config.serve"],
+        env=environ, stdout=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait_for_port(port, process)
+    except BaseException:
+        process.kill()
+        raise
+    return process
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -223,12 +249,24 @@ class Hall:
 
 @pytest.fixture
 def make_hall(door: Door, tmp_path: Path) -> Iterator[Callable[..., Hall]]:
+    yield from _halls(door, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_hall_of_module(
+    door: Door, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Hall]]:
+    """Halls that all tests of a module share."""
+    yield from _halls(door, tmp_path_factory.mktemp("halls"))
+
+
+def _halls(door: Door, place: Path) -> Iterator[Callable[..., Hall]]:
     halls: list[Hall] = []
 
     def make(*, residents: int = 200) -> Hall:
         code = next_town_code()
         pki = door.with_town(code)
-        folder = tmp_path / code
+        folder = place / code
         folder.mkdir()
         with door.database():
             from bcl.linkage import api as linkage
@@ -273,7 +311,13 @@ class CutProxy:
         self.passed = 0
         self.cuts = 0
         self.marks: list[int] = []
+        self.connections = 0
         self.on_cut: Callable[[], None] = lambda: None
+        self.manner = "rst"
+        """How the line breaks: rst, fin, stall (silence, then rst), corrupt (a byte under TLS)."""
+        self.stall_seconds = 0.0
+        self.seconds_per_block = 0.0
+        """A slow line: so long for every 4 KiB."""
         self._target = target_port
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -303,18 +347,23 @@ class CutProxy:
         except OSError:
             writer.close()
             return
+        self.connections += 1
         back = asyncio.ensure_future(self._copy(onward[0], writer))
         try:
             while data := await reader.read(4096):
+                if self.seconds_per_block:
+                    await asyncio.sleep(self.seconds_per_block)
                 self.passed += len(data)
                 due = [mark for mark in self.marks if mark <= self.passed]
                 if due:
                     self.marks = [mark for mark in self.marks if mark not in due]
                     self.cuts += 1
                     self.on_cut()
-                    for end in (writer, onward[1]):
-                        _reset(end)
-                    return
+                    if self.manner == "corrupt":
+                        data = data[:-1] + bytes([data[-1] ^ 1])
+                    else:
+                        await self._break(writer, onward[1])
+                        return
                 onward[1].write(data)
                 await onward[1].drain()
         except OSError:
@@ -324,6 +373,14 @@ class CutProxy:
             for end in (writer, onward[1]):
                 end.close()
             await asyncio.gather(back, return_exceptions=True)
+
+    async def _break(self, *ends: asyncio.StreamWriter) -> None:
+        if self.manner == "fin":
+            return  # both ends are closed politely by the caller
+        if self.manner == "stall":
+            await asyncio.sleep(self.stall_seconds)
+        for end in ends:
+            _reset(end)
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -345,3 +402,9 @@ def proxy(door: Door) -> Iterator[CutProxy]:
     own = CutProxy(door.port)
     yield own
     own.close()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """The memory of the long tests; of its own in a short run, kept by `make soak`."""
+    return Ledger(Path(os.environ.get("BCL_SOAK_DIR", tmp_path)) / "receive.jsonl")

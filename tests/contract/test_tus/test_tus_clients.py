@@ -261,3 +261,51 @@ def test_door__plain_bytes_and_half_handshakes__do_not_stop_the_next_caller(hall
                 answered = b""
             assert not answered.startswith(b"HTTP/1.1 2")
     assert ask(hall, hall.door.pki.gateway(hall.code)) == (201, "")
+
+
+@pytest.mark.requirement("R-016")
+@pytest.mark.requirement("R-017")
+@pytest.mark.parametrize("why", ["rotated", "expired"])
+def test_gateway__certificate_changes_in_the_middle_of_an_upload__goes_on_where_it_was(
+    hall, proxy, tmp_path: Path, why: str
+) -> None:
+    """The old one is revoked or runs out, the next start has the new one: nothing is lost."""
+    from bcl_gateway.states import ItemState
+
+    url = {"url": f"https://127.0.0.1:{proxy.port}/wire"}
+    first = hall.gateway(server=url)
+    content, bundle, digest = hall.sealed(first)
+    proxy.marks = [len(content) // 2]
+    first.send()
+    (item,) = first.journal.items()
+    reached = item.offset
+    assert item.state is ItemState.SENDING and 0 < reached < len(content)
+    first.close()
+    authority = hall.door.pki.bcl_ca
+    old = make_client(tmp_path, "old", authority=authority, days=(-30, -1))
+    new = make_client(tmp_path, "new", authority=authority, days=(-1, 397))
+    with hall.door.database():
+        from bcl.municipalities import api as municipalities
+
+        signing = hall.door.pki.gateway_signing(hall.code).public()
+        municipalities.register_gateway_cert(hall.code, new.cert_path.read_bytes(), signing)
+        assert municipalities.revoke_gateway(hall.gateway_id)
+
+    shut_out = dict(url)
+    if why == "expired":
+        shut_out |= {"certificate_file": str(old.cert_path), "key_file": str(old.key_path)}
+    second = hall.gateway(server=shut_out)
+    sent = second.send(patience_seconds=0.2)
+    assert sent.refusal is not None and sent.refusal.code == "GATEWAY_CERTIFICATE_REFUSED"
+    assert "certificate" in {c.name for c in second.doctor() if c.ok is False} or why == "rotated"
+    assert [i.offset for i in second.journal.items()] == [reached]
+    second.close()
+
+    given = {"certificate_file": str(new.cert_path), "key_file": str(new.key_path)}
+    third = hall.gateway(server=url | given)
+    proxy.passed = 0
+    done = hall.deliver(third)
+    assert done.receipt is not None and done.receipt["sha256"] == digest
+    assert proxy.passed < len(content) - reached + (64 << 10)
+    hall.work()
+    assert hall.transmissions() == [(bundle, "LANDED")]
