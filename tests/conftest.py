@@ -177,6 +177,7 @@ def app_connection(cluster_info) -> Iterator[psycopg.Connection]:
 
 
 def _register(code: str, name_ja: str) -> str:
+    from bcl.foundation import audit, clock
     from bcl.municipalities import api as municipalities
 
     municipalities.register_municipality(
@@ -184,6 +185,9 @@ def _register(code: str, name_ja: str) -> str:
         name_ja=name_ja,
         head_title_ja="市長",
         mayor_name_ja=f"{name_ja[:-1]} 太郎",
+    )
+    municipalities.enable_profile(
+        code, municipalities.Profile.CERTIFICATES, by=audit.SYSTEM, at=clock.now()
     )
     return code
 

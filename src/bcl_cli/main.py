@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "subscription",
         "ほかのシステムへのデータの配信（購読）の申請・承認・状態",
     ),
+    "profile": ("bcl_cli.profile", "profile", "団体のデータ利用区分を始める・終える・見る"),
     "keys": ("bcl_cli.keys", "keys", "暗号鍵の状態・更新・預託・消去"),
     "security-report": (
         "bcl_cli.security_report",

@@ -11,6 +11,8 @@ import click
 from bcl_cli.serve import start_django
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from bcl_contract.refusals import Refusal
     from bcl_contract.signed_acts import SignedAct
 
@@ -97,6 +99,13 @@ def sign(
         content=content,
         private_key=key,
     )
+
+
+def japan_time(at: datetime) -> str:
+    """A moment as people in Japan read it, to the minute."""
+    from bcl_contract import clock
+
+    return at.astimezone(clock.JST).strftime("%Y-%m-%d %H:%M")
 
 
 def start() -> None:

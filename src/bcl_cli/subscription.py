@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bcl_cli.staff_acts import municipality_option, or_refuse, sign, staff_options, start
+from bcl_cli.staff_acts import (
+    japan_time,
+    municipality_option,
+    or_refuse,
+    sign,
+    staff_options,
+    start,
+)
 from bcl_gateway.japanese_help import JapaneseGroup
 
 if TYPE_CHECKING:
@@ -138,7 +145,7 @@ def show(name: str, municipality_code: str) -> None:
             _show(each)
     ended = [each for each in versions if each.row.state == api.SubscriptionState.ENDED]
     for each in ended:
-        click.echo(f"版{each.row.version}　終了　{each.row.changed_at:%Y-%m-%d %H:%M}")
+        click.echo(f"版{each.row.version}　終了　{japan_time(each.row.changed_at)}")
 
 
 @subscription.command()
@@ -232,9 +239,9 @@ def _show(status: SubscriptionStatus) -> None:
     if profile.history:
         click.echo("  履歴の行も配ります。")
     _show_classes(profile.allow)
-    click.echo(f"  申請: {row.requested_at:%Y-%m-%d %H:%M} {row.requested_by}")
+    click.echo(f"  申請: {japan_time(row.requested_at)} {row.requested_by}")
     if row.approved_at:
-        click.echo(f"  承認: {row.approved_at:%Y-%m-%d %H:%M} {row.approved_by}")
+        click.echo(f"  承認: {japan_time(row.approved_at)} {row.approved_by}")
         click.echo(
             f"  世代 {row.epoch}　用意 {row.last_page} 頁　渡した {row.delivered_page} 頁　"
             f"受領 {row.acknowledged_page} 頁　遅れ {status.loads_behind} 回"

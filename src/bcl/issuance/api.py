@@ -15,6 +15,12 @@ from bcl.issuance.actions.confirm import confirm_delivery
 from bcl.issuance.actions.golden import make_golden_papers
 from bcl.issuance.actions.inquire import Offer, Offered, inquire
 from bcl.issuance.actions.issue import Issued, issue_certificate
+from bcl.issuance.actions.profile import (
+    ProjectionProgress,
+    disable_certificates,
+    enable_certificates,
+    find_projection_progress,
+)
 from bcl.issuance.actions.reconcile import DayDifference, reconcile_day
 from bcl.issuance.actions.refresh import (
     Refreshed,
@@ -50,13 +56,17 @@ __all__ = [
     "Offer",
     "Offered",
     "PlacedBlock",
+    "ProjectionProgress",
     "Refreshed",
     "close_overdue",
     "compare_with_store",
     "confirm_delivery",
     "count_transactions",
+    "disable_certificates",
     "draw_demo_seal",
+    "enable_certificates",
     "find_freshness",
+    "find_projection_progress",
     "forget_old_messages",
     "inquire",
     "issue_certificate",

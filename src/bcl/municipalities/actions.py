@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from django.db import transaction
 
 from bcl.foundation import audit, clock, keys, tenancy
-from bcl.municipalities import models, queries
+from bcl.municipalities import models, profiles, queries
 from bcl_contract.refusals import Refusal
 from bcl_contract.signed_acts import SignedAct, is_genuine
 from bcl_contract.values import MunicipalityCode
@@ -31,6 +31,7 @@ def register_municipality(
 ) -> queries.Municipality:
     """Register a municipality with its keys, or bring name, title and mayor up to date.
 
+    A new one begins with the backup only; other uses begin with `enable_profile`.
     Raises `InvalidValue` when the code's check digit is wrong.
     """
     code, at = str(MunicipalityCode(str(municipality_code))), at or clock.now()
@@ -51,6 +52,8 @@ def register_municipality(
         )
         keys.create_town_keys(code, at=at)
         audit.record(act="register_municipality", by=by, at=at)
+        if profiles.find_profile_use(code, profiles.Profile.BACKUP).enabled_at is None:
+            profiles.enable_profile(code, profiles.Profile.BACKUP, by=by, at=at)
     return queries.get_municipality(code)
 
 

@@ -62,6 +62,34 @@ class MunicipalitySetting(models.Model):
         return f"{self.municipality_code} {self.name}"
 
 
+class ProfilePeriod(models.Model):
+    """One period in which a municipality used its data for one profile (a, b or c; R-011)."""
+
+    municipality_code = TenantField()
+    profile = models.CharField(max_length=1, verbose_name="データ利用区分")
+    enabled_at = models.DateTimeField(verbose_name="開始日時")
+    enabled_by = models.CharField(max_length=128, verbose_name="開始した人")
+    disabled_at = models.DateTimeField(null=True, verbose_name="終了日時")
+    disabled_by = models.CharField(max_length=128, blank=True, verbose_name="終了した人")
+
+    class Meta:
+        verbose_name = "データの利用期間"
+        constraints = (
+            models.UniqueConstraint(
+                fields=["municipality_code", "profile"],
+                condition=models.Q(disabled_at__isnull=True),
+                name="profileperiod_open_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(profile__in=["a", "b", "c"]),
+                name="profileperiod_profile_is_known",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.municipality_code} {self.profile}"
+
+
 class Gateway(models.Model):
     """A town hall's linkage gateway: its TLS certificate and its signing key.
 

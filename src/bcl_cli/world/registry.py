@@ -70,6 +70,7 @@ def register(places: Places, pki: WorldPki) -> None:
             key = _own_key(staff_key_path(places, code, staff_id))
             municipalities.register_staff(code, staff_id, key.public_key())
         municipalities.register_recovery_receiver(code, RECEIVER, _own_receiver(places, code))
+        issuance.enable_certificates(code, by=audit.SYSTEM, at=clock.now())  # refused when it is
         issuance.register_official_seal(
             municipality_code=code,
             image_png=issuance.draw_demo_seal(town.head_title_ja),

@@ -11,6 +11,8 @@ from bcl.issuance import queries, settings
 from bcl.issuance.kinds import KindDefinition, all_kinds
 from bcl.issuance.records import Certifier, CopyOptions, Scope
 from bcl.issuance.rules import Approve, Freshness, IssueFacts, Wish, decide_issue
+from bcl.municipalities import api as municipalities
+from bcl.municipalities.api import Profile
 from bcl_contract.refusals import Refusal
 
 
@@ -129,6 +131,8 @@ class _Moment:
 
 
 def _closed(municipality_code: str, at: datetime) -> Refusal | None:
+    if not municipalities.is_profile_enabled(municipality_code, Profile.CERTIFICATES):
+        return Refusal("ISSUE_PROFILE_NOT_ENABLED")
     answer = availability.is_open(municipality_code, settings.SERVICE, at)
     if answer is True:
         return None

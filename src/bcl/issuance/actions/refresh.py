@@ -16,6 +16,8 @@ from bcl.foundation import clock, tenancy
 from bcl.issuance import projection, subscription
 from bcl.issuance.digests import BlindKeys
 from bcl.issuance.models import IssuableRecord, ProjectionPosition
+from bcl.municipalities import api as municipalities
+from bcl.municipalities.api import Profile
 from bcl.resident_store import api as resident_store
 
 _BATCH = 2000
@@ -35,12 +37,15 @@ def refresh_issuable_records(municipality_code: str) -> Refreshed:
     """Bring the issuable records of one town up to the store's position.
 
     Safe to call at any time and twice at once: the position row is locked per load. Issuing
-    refuses while the two positions differ, so a lag is visible and never a stale paper.
+    refuses while the two positions differ, so a lag is visible and never a stale paper. A town
+    that does not use its data for certificates has no records and follows nothing (R-011).
     """
     loads = written = removed = 0
     while True:
         with tenancy.scope(municipality_code):
             position = _locked_position(municipality_code)
+            if not municipalities.is_profile_enabled(municipality_code, Profile.CERTIFICATES):
+                return Refreshed(position.load_number, loads, written, removed)
             target = resident_store.applied_position(municipality_code).load_number
             if position.load_number >= target:
                 return Refreshed(position.load_number, loads, written, removed)
@@ -58,11 +63,16 @@ def rebuild_issuable_records(municipality_code: str) -> Refreshed:
     Issuing refuses (ISSUE_DATA_NOT_CURRENT) until the rebuild has caught up.
     """
     with tenancy.scope(municipality_code):
-        position = _locked_position(municipality_code)
-        IssuableRecord.objects.filter(municipality_code=municipality_code).delete()
-        position.load_number, position.refreshed_at = 0, clock.now()
-        position.save(update_fields=["load_number", "refreshed_at"])
+        clear_issuable_records(municipality_code)
     return refresh_issuable_records(municipality_code)
+
+
+def clear_issuable_records(municipality_code: str) -> None:
+    """Drop a town's issuable records and go back to before the first load; needs the scope."""
+    position = _locked_position(municipality_code)
+    IssuableRecord.objects.filter(municipality_code=municipality_code).delete()
+    position.load_number, position.refreshed_at = 0, clock.now()
+    position.save(update_fields=["load_number", "refreshed_at"])
 
 
 def _locked_position(municipality_code: str) -> ProjectionPosition:

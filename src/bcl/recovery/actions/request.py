@@ -48,6 +48,8 @@ def request_export(
     refusal = rules.judge_request(reason=reason, incident_id=incident_id)
     if refusal is not None:
         return refusal
+    if not municipalities.is_profile_enabled(municipality_code, municipalities.Profile.BACKUP):
+        return Refusal("RECOVERY_PROFILE_NOT_ENABLED")
     receiver = municipalities.find_recovery_receiver(municipality_code, receiver_id)
     if receiver is None:
         return Refusal("RECOVERY_RECEIVER_UNKNOWN")
