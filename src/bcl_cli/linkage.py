@@ -44,7 +44,6 @@ def linkage() -> None:
 def status(municipality_code: str | None, *, as_json: bool) -> None:
     """団体ごとの滞留・最終反映・警報、最近の連携を表示します。警報があれば 3 で終わります。"""
     start()
-    from bcl.issuance import api as issuance
     from bcl.linkage import api
     from bcl.municipalities import api as municipalities
     from bcl_contract import clock
@@ -53,7 +52,7 @@ def status(municipality_code: str | None, *, as_json: bool) -> None:
     codes = [municipality_code] if municipality_code else municipalities.list_municipality_codes()
     found = [(api.get_status(code, at=at), api.issuing_obstacle(code, at)) for code in codes]
     rhythms = {code: api.get_freshness(code, at=at) for code in codes}
-    behind = {code: _loads_behind(issuance.find_freshness(code)) for code in codes}
+    behind = {code: _loads_behind(code) for code in codes}
     if as_json:
         rows = [
             _as_json(one, obstacle)
@@ -72,12 +71,23 @@ def status(municipality_code: str | None, *, as_json: bool) -> None:
     sys.exit(REFUSED if any(each.alarms for each in rhythms.values()) else 0)
 
 
-def _loads_behind(freshness: Any) -> int:
-    """How many loads the certificate profile still lacks; the backup profile is the store."""
+def _loads_behind(municipality_code: str) -> int | None:
+    """How many loads the certificate profile still lacks; None where it has not begun.
+
+    The backup profile is the store itself.
+    """
+    from bcl.issuance import api as issuance
+    from bcl.municipalities import api as municipalities
+
+    if not municipalities.is_profile_enabled(
+        municipality_code, municipalities.Profile.CERTIFICATES
+    ):
+        return None
+    freshness = issuance.find_freshness(municipality_code)
     return max(0, freshness.store_load - freshness.projection_load)
 
 
-def _rhythm_as_json(rhythm: Freshness, behind: int) -> dict[str, Any]:
+def _rhythm_as_json(rhythm: Freshness, behind: int | None) -> dict[str, Any]:
     return {
         "alarms": sorted(rhythm.alarms),
         "expected_by": rhythm.expected_by and rhythm.expected_by.isoformat(),
@@ -86,14 +96,16 @@ def _rhythm_as_json(rhythm: Freshness, behind: int) -> dict[str, Any]:
     }
 
 
-def _show_rhythm(rhythm: Freshness, behind: int) -> None:
+def _show_rhythm(rhythm: Freshness, behind: int | None) -> None:
     from bcl_contract import clock
     from bcl_contract.refusals import Refusal
 
     if rhythm.expected_by is not None:
         expected = rhythm.expected_by.astimezone(clock.JST).strftime("%Y-%m-%d %H:%M")
         click.echo(f"  次の連携データの期限 {expected}（この団体のいつもの間隔と猶予から）")
-    click.echo("  証明発行への配信: " + (f"{behind}回分の遅れ" if behind else "追いついています"))
+    followed = f"{behind}回分の遅れ" if behind else "追いついています"
+    words = "利用していません" if behind is None else followed
+    click.echo(f"  証明発行への配信: {words}")
     for code in sorted(rhythm.alarms):
         text = Refusal(code).text
         click.echo(f"  警報 {code}: {text.text_ja}\n    対応: {text.how_ja}")

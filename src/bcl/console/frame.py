@@ -15,6 +15,7 @@ NAVIGATION = (
     ("ホーム", "home", "home.view"),
     ("連携", "linkage", "linkage.view"),
     ("連携仕様", "interface", "interface.view"),
+    ("データ利用", "data-uses", "subscriptions.view"),
     ("配り先", "subscriptions", "subscriptions.view"),
     ("中間DB参照", "residents", "residents.view"),
     ("リカバリ", "recovery", "recovery.view"),

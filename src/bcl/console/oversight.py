@@ -1,6 +1,8 @@
-"""Screens for who looks after things: the security self-report and the retention report."""
+"""Screens for who looks after things: security self-report, retention report, uses of the data."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
@@ -10,7 +12,10 @@ from bcl.accounts import api as accounts
 from bcl.accounts.screens import screen
 from bcl.console import self_report
 from bcl.foundation import audit, retention, tenancy
+from bcl.issuance import api as issuance
+from bcl.municipalities import api as municipalities
 from bcl.municipalities import retention_run
+from bcl.municipalities.api import Profile, ProfileUse
 from bcl_contract import clock
 
 BY = {
@@ -51,3 +56,40 @@ def retention_report(request: HttpRequest) -> HttpResponseBase:
         "broken": retention.first_broken(certificates),
     }
     return render(request, "console/retention.html", context)
+
+
+COMMANDS = {
+    Profile.BACKUP: "backup",
+    Profile.CERTIFICATES: "certificates",
+    Profile.DISASTER: "disaster",
+}
+
+
+@screen("subscriptions.view")
+@require_http_methods(["GET"])
+def data_uses(request: HttpRequest) -> HttpResponseBase:
+    """Which uses of its data a municipality has begun, and how far the first build is (R-011)."""
+    code = request.principal.municipality_code
+    is_agency = code == accounts.AGENCY_CODE
+    codes = municipalities.list_municipality_codes() if is_agency else [code]
+    towns = [
+        {
+            "town": municipalities.get_municipality(each),
+            "uses": [_use(each, use) for use in municipalities.list_profile_uses(each)],
+        }
+        for each in codes
+    ]
+    building = any(use["is_building"] for one in towns for use in one["uses"])
+    return render(request, "console/data_uses.html", {"towns": towns, "building": building})
+
+
+def _use(code: str, use: ProfileUse) -> dict[str, Any]:
+    progress = None
+    if use.is_enabled and use.profile is Profile.CERTIFICATES:
+        progress = issuance.find_projection_progress(code)
+    return {
+        "it": use,
+        "name": COMMANDS[use.profile],
+        "progress": progress,
+        "is_building": progress is not None and progress.is_building,
+    }

@@ -10,5 +10,6 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("security", oversight.security, name="security"),
     path("retention", oversight.retention_report, name="retention"),
+    path("data-uses", oversight.data_uses, name="data-uses"),
     path("components", views.components, name="components"),
 ]

@@ -66,6 +66,7 @@ ROUTES = {
     "holds": "linkage.view",
     "hold-ask": "linkage.ask_release",
     "hold-approve": "linkage.release",
+    "data-uses": "subscriptions.view",
     "subscriptions": "subscriptions.view",
     "subscription": "subscriptions.view",
     "residents": "residents.view",

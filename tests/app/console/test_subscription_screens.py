@@ -6,6 +6,7 @@ import pytest
 from subscription_rows import subscription
 
 from bcl.accounts import api as accounts
+from bcl.foundation import tenancy
 
 TOWN, OTHER = "999997", "999989"
 pytestmark = pytest.mark.requirement("R-029")
@@ -67,3 +68,29 @@ def test_agency_operator__sees_all_towns(office) -> None:
         page = client.get("/subscriptions").text
         assert "見本市" in page and "隣町市" in page
         assert client.get(f"/subscriptions/{OTHER}/school-roll").status_code == 200
+
+
+@pytest.mark.requirement("R-011")
+def test_data_uses__begun_building_and_ended__are_told_apart(office) -> None:
+    from bcl.foundation import audit, clock
+    from bcl.issuance import api as issuance
+    from bcl.municipalities import api as municipalities
+    from bcl.resident_store.models import Load
+
+    admin = office.administrator(TOWN)
+    with tenancy.scope(TOWN):
+        Load.objects.create(
+            municipality_code=TOWN, load_number=1, lane="main", sequence=1, transmission_id="t",
+            mode="full", as_of=clock.now(), applied_at=clock.now(), interface_version="1.0",
+            counts={"records": {}, "residents": 0},
+        )
+    with office.signed_in(admin) as client:
+        page = client.get("/data-uses").text
+        assert "住民情報バックアップ" in page and "反映 0 / 1 回分" in page and "作成中" in page
+        assert page.count("始めていない</span>") == 1, "disaster support has not begun"
+        issuance.refresh_issuable_records(TOWN)
+        assert "証明発行DBは最新です" in client.get("/data-uses").text
+        issuance.disable_certificates(TOWN, by=audit.SYSTEM, at=clock.now())
+        ended = client.get("/data-uses").text
+        assert "終了</span>" in ended and "削除の証明" in ended
+    assert not municipalities.is_profile_enabled(TOWN, municipalities.Profile.CERTIFICATES)

@@ -331,3 +331,82 @@ def test_compare__a_row_missing_added_or_altered_by_hand__is_counted(patient):
         bytes(first.record_key),
         b"by hand",
     }
+
+
+@pytest.mark.requirement("R-023")
+@pytest.mark.requirement("R-067")
+def test_issue__seal_abolished_in_the_urgent_lane__is_refused_from_then_on(patient):
+    """INC-05: an abolished seal goes ahead of the day's data and nothing lifts it by age."""
+    from bcl_contract.delivery_center import Scope, new_number
+
+    set_kinds(patient, "RESIDENT_RECORD_COPY", "SEAL_REGISTRATION")
+    card = patient.add(1, household=10)
+    seal, image, picture = seal_of(patient, 1)
+    patient.sender.send(
+        {
+            "J01": patient.residents.values(), "J05": patient.links.values(),
+            "S01": [seal], "S02": [image],
+        },
+        images=[(image["image_file_name"], picture)],
+    )
+    patient.refresh()
+
+    def ask(number: str = ""):
+        return patient.world.issue(
+            card, number=number or new_number(helpers.NOW),
+            certificate_kind="SEAL_REGISTRATION", scope=Scope.SELF, show=(),
+        )
+
+    issued = ask()
+    assert isinstance(issued, api.Issued), issued
+    abolished = seal | {
+        "seal_status": "2", "seal_ended_on": "2026-11-20", "seal_end_reason": "01",
+        "operated_on": "2026-11-20",
+    }
+    patient.sender.send({"S01": [abolished]}, mode="differential", lane="urgent")
+    # Landed and not followed yet: refused too, for the data is not current.
+    assert ask().code == "CENTER_UNDER_MAINTENANCE"
+    patient.refresh()
+    number = new_number(helpers.NOW)
+    assert ask(number).code == "CENTER_CERTIFICATE_NOT_AVAILABLE"
+    assert patient.world.inner_code(number) == "ISSUE_SEAL_CANCELLED"
+    # The day's full file was made before the abolition: it does not bring the seal back.
+    patient.sender.send({"S01": [seal]})
+    patient.refresh()
+    assert ask().code == "CENTER_CERTIFICATE_NOT_AVAILABLE"
+
+
+def set_kinds(patient, *kinds: str) -> None:
+    from bcl.foundation.audit import SYSTEM
+    from bcl.municipalities import api as municipalities
+
+    municipalities.set_setting(
+        patient.world.code, "issuance", {"stale_after_hours": 24 * 365, "kinds": list(kinds)},
+        effective_from=helpers.NOW - timedelta(hours=1), by=SYSTEM, at=helpers.NOW,
+    )
+
+
+def seal_of(patient, number: int) -> tuple[dict[str, str], dict[str, str], bytes]:
+    """S01 and S02 of a person's registration, and the picture."""
+    import hashlib
+
+    from bcl_sim.core_system.seal_image import draw_seal, pixels
+
+    edge, registration = pixels(15.0), "0000000011"
+    picture = draw_seal(registration, 1, edge)
+    common = {
+        "municipality_code": patient.world.code, "seal_registration_number": registration,
+        "seal_image_number": "1", "deleted": "0", "operator_id": "op1",
+        "operated_on": "2026-10-01", "operated_time": "09:00:00",
+    }
+    seal = common | {
+        "history_number": "00001", "latest": "1", "addressee_number": f"{number:015d}",
+        "seal_status": "1", "seal_registered_on": "2020-05-01", "registered_name_kind": "1",
+        "registered_name": patient.residents[number]["full_name"],
+    }
+    image = common | {
+        "image_format": "png", "image_dots_per_inch": "400", "image_width_pixels": str(edge),
+        "image_height_pixels": str(edge), "image_file_name": f"seal/{registration}_1.png",
+        "image_sha256": hashlib.sha256(picture).hexdigest(),
+    }
+    return seal, image, picture

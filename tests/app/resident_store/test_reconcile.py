@@ -86,3 +86,59 @@ def test_reconcile_command__ends_with_0_when_equal_and_3_when_not(
     refused = runner.invoke(command.reconcile, [*call, str(empty)])
     assert refused.exit_code == 3
     assert "RECONCILE_NO_FILES" in refused.output
+
+
+SEAL = {
+    "municipality_code": "999997", "seal_registration_number": "12345",
+    "history_number": "00001", "latest": "1", "addressee_number": f"{7:015d}",
+    "seal_status": "1", "seal_registered_on": "2020-05-01", "registered_name_kind": "1",
+    "registered_name": "試験　住民7", "seal_image_number": "1", "deleted": "0",
+    "operator_id": "op1", "operated_on": "2026-10-01", "operated_time": "09:00:00",
+}  # fmt: skip
+PERSON = resident(7, household=7)
+# What happened in the town hall -> file, the row before, what the event changes, where it shows.
+ENDINGS = {
+    "seal_abolished": (
+        "S01", SEAL,
+        {"seal_status": "2", "seal_ended_on": "2026-11-20", "seal_end_reason": "01"},
+        "登録状態",
+    ),
+    "died": (
+        "J01", PERSON,
+        {"resident_state": "3", "removal_reason": "21", "removal_changed_on": "2026-11-20",
+         "removed_record": "1", "entry_order": ""},
+        "住民状態",
+    ),
+    "moved_out": (
+        "J01", PERSON,
+        {"resident_state": "2", "removal_reason": "20", "removal_changed_on": "2026-11-20",
+         "removed_record": "1", "entry_order": ""},
+        "住民状態",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.requirement("R-023")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_reconcile__of_an_ending_that_never_came__names_its_key_until_it_comes(
+    town: str, ending: str
+) -> None:
+    file_id, before, event, title = ENDINGS[ending]
+    sender, after = Sender(town), before | event
+    sender.send({"J01": [PERSON, resident(8, household=8)], "S01": [SEAL]})
+    # The day's transmission arrives, without the row of the event.
+    other = resident(8, household=8, full_name="改名　住民8")
+    assert sender.send({"J01": [other]}, mode="differential").landed
+
+    def reconciled() -> store.FileDifferences:
+        rows = [after, other] if file_id == "J01" else [after]
+        content = io.BytesIO(table(file_id, rows))
+        return store.reconcile(town, [(file_id, FILES[file_id], content)], at=START).files[0]
+
+    (difference,) = reconciled().differences
+    (version,) = store.find_person(town, f"{7:015d}", file_ids=[file_id])
+    assert (difference.kind, difference.record_key) == ("CHANGED", version.record_key)
+    assert any(title in each for each in difference.columns), difference.columns
+    urgent = {"lane": "urgent"} if file_id == "S01" else {}
+    assert sender.send({file_id: [after]}, mode="differential", **urgent).landed
+    assert reconciled().equal
