@@ -76,9 +76,9 @@ def test_town_in_a_box__search_and_print_a_household__by_keyboard(
         page.wait_for_selector(".copy")
         assert _serious(Axe().run(page)) == []
         shown = page.locator("main").inner_text()
-        _pictures(page, wanted["full_name"], tmp_path)
         printed = tmp_path / "household.pdf"
         printed.write_bytes(page.pdf(format="A4"))
+        _pictures(page, wanted["full_name"], tmp_path)
         held_back = _print_protected(landed, page, tmp_path / "protected.pdf")
         browser.close()
     assert all(row["full_name"] in shown for row in members)
