@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "profile": ("bcl_cli.profile", "profile", "団体のデータ利用区分を始める・終える・見る"),
     "keys": ("bcl_cli.keys", "keys", "暗号鍵の状態・更新・預託・消去"),
+    "privileges": ("bcl_cli.privileges", "privileges", "特権の申請と使用を見る・すぐに終わらせる"),
     "security-report": (
         "bcl_cli.security_report",
         "security_report",

@@ -251,10 +251,28 @@ def revoke(kind: str, party_id: str, municipality_code: str | None) -> None:
     help="LGWAN（LGWAN系）か INDIVIDUAL_NUMBER（マイナンバー利用事務系）",
 )
 @click.option(
-    "--certificate", required=True, type=_FILE, metavar="証明書ファイル", help="端末の証明書（PEM）"
+    "--certificate",
+    required=True,
+    type=_FILE,
+    metavar="証明書ファイル",
+    help="端末の証明書か、証明書を作る前の申請ファイル（CSR）。どちらも PEM",
+)
+@click.option("--place", default="", metavar="設置場所", help="例: 本庁舎1階 市民課")
+@click.option(
+    "--valid-until",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="有効期限",
+    help="その日まで使える（例: 2027-03-31）",
 )
 def terminal(
-    owner: str, terminal_id: str, name_ja: str, terminal_class: str, certificate: Path
+    *,
+    owner: str,
+    terminal_id: str,
+    name_ja: str,
+    terminal_class: str,
+    certificate: Path,
+    place: str,
+    valid_until: datetime | None,
 ) -> None:
     """管理者ページを開ける端末を、端末の証明書で登録します。"""
     start()
@@ -269,6 +287,8 @@ def terminal(
         name_ja=name_ja,
         terminal_class=api.TerminalClass(terminal_class),
         cert_pem=certificate.read_bytes(),
+        place_ja=place[:64],
+        valid_until_on=None if valid_until is None else valid_until.date(),
         by=operator(),
         at=clock.now(),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from staff_visit import Visit, person, wait_for_a_fresh_code
+from staff_visit import Visit, fresh_code, person
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -63,8 +63,7 @@ def begin(visit: Visit, somebody) -> None:
 def make_a_passkey(visit: Visit, somebody, label: str) -> None:
     page = visit.page
     page.goto("/own")
-    wait_for_a_fresh_code()
-    page.get_by_label("確認コード").fill(somebody.code())
+    page.get_by_label("確認コード").fill(fresh_code(somebody))
     page.get_by_role("button", name="登録に進む").click()
     page.get_by_label("呼び名").fill(label)
     for width in WIDTHS:
@@ -77,7 +76,6 @@ def test_passkey__made_used_and_copied__in_the_browser(chromium, world) -> None:
     somebody = person(world, "approver-1")
     visit = Visit(chromium, world, "999997")
     key, page = Key(visit), visit.page
-    wait_for_a_fresh_code()
     visit.sign_in(somebody)
     make_a_passkey(visit, somebody, "青い鍵")
     for width in WIDTHS:
@@ -107,8 +105,7 @@ def test_passkey__made_used_and_copied__in_the_browser(chromium, world) -> None:
     begin(visit, somebody)
     page.get_by_role("button", name="パスキーで確かめる").click()
     page.wait_for_selector("text=PASSKEY_CLONED")
-    wait_for_a_fresh_code()
-    page.get_by_label("確認コード").fill(somebody.code())
+    page.get_by_label("確認コード").fill(fresh_code(somebody))
     page.keyboard.press("Enter")
     page.wait_for_selector("h1:has-text('ホーム')")
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 from django.db import IntegrityError, transaction
 from enrolled_people import NOON, OPERATOR, Person, enrol, terminal_of
 
 from bcl.accounts import api as accounts
-from bcl.accounts.models import Elevation
-from bcl.foundation import tenancy
+from bcl.accounts.models import Elevation, StaffAccount
+from bcl.foundation import clock, crypto, tenancy
 from bcl.foundation.models import AgencyAuditEntry, AuditEntry
 from bcl_contract.refusals import Refusal
 
-pytestmark = [pytest.mark.django_db, pytest.mark.requirement("R-174")]
+pytestmark = [pytest.mark.django_db, pytest.mark.requirement("R-163")]
 AGENCY = accounts.AGENCY_CODE
 WISH = {"ticket": "CHG-120", "reason": "端末の更改", "minutes": 30}
 
@@ -153,3 +155,27 @@ def test_terminal__registered_under_privileges__carries_the_ticket(agency, pki, 
     entry = AgencyAuditEntry.objects.filter(act="register_terminal").latest("id")
     assert entry.detail["privileged_by"] == "CHG-120"
     assert entry.detail["class"] == "INDIVIDUAL_NUMBER"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_command__lists_and_ends_privileges(agency) -> None:
+    from bcl_cli.main import bcl
+
+    at = clock.now()
+    with tenancy.scope(AGENCY):
+        account = StaffAccount.objects.get(login_name="agency-admin")
+        running = Elevation(
+            id=uuid.uuid4(), municipality_code=AGENCY, account=account, ticket="CHG-7",
+            minutes=30, asked_at=at, decided_at=at, decided_by="operator-1",
+            ends_at=at + timedelta(minutes=30),
+        )  # fmt: skip
+        running.sealed_reason = crypto.seal_cell(
+            AGENCY, "accounts_elevation", "sealed_reason", running.id.bytes, b"why"
+        )
+        running.save(force_insert=True)
+    shown = CliRunner().invoke(bcl, ["privileges", "list"])
+    assert "CHG-7 agency-admin 30分 使用中" in shown.output and "why" not in shown.output
+    ended = CliRunner().invoke(bcl, ["privileges", "end", str(running.id)])
+    assert (ended.exit_code, "終わらせました" in ended.output) == (0, True), ended.output
+    again = CliRunner().invoke(bcl, ["privileges", "end", str(running.id)])
+    assert again.exit_code == 3 and "PRIVILEGE_STATE" in again.output

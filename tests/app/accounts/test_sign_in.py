@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection, transaction
 from enrolled_people import NOON, OPERATOR, PASSWORD, enrol, half, terminal_of, whole
 
 from bcl.accounts import api as accounts
+from bcl.accounts.actions import sign_in
 from bcl.accounts.models import StaffAccount, StaffSession
 from bcl.foundation import tenancy
 from bcl.foundation.models import AuditEntry
@@ -49,6 +50,56 @@ def test_sign_in__unknown_and_wrong__look_the_same(terminal, clerk) -> None:
     wrong = half(terminal, clerk, password="wrong wrong wrong")
     unknown = accounts.sign_in(terminal, "nobody", PASSWORD, at=NOON)
     assert wrong == unknown == Refusal("SIGN_IN_FAILED")
+
+
+def test_sign_in__unknown_and_wrong__cost_one_password_check_each(
+    terminal, clerk, monkeypatch
+) -> None:
+    """The costly step is counted, not timed: it decides how long an answer takes."""
+    checked = []
+    real = sign_in.check_password
+    monkeypatch.setattr(
+        sign_in, "check_password", lambda *given: checked.append(given[1][:20]) or real(*given)
+    )
+    half(terminal, clerk, password="wrong wrong wrong")
+    accounts.sign_in(terminal, "nobody", PASSWORD, at=NOON)
+    assert len(checked) == 2 and checked[0] == checked[1], "the same kind of hash both times"
+
+
+@pytest.mark.requirement("R-061")
+def test_session__more_than_allowed_at_once__the_oldest_ends(terminal, clerk) -> None:
+    tokens, at = [clerk.whole.token], NOON
+    for _ in range(3):
+        at += timedelta(minutes=1)
+        tokens.append(whole(terminal, clerk, at).token)
+    alive = [not isinstance(accounts.find_session(terminal, one, at), Refusal) for one in tokens]
+    assert alive == [False, True, True, True]
+    mine = accounts.find_session(terminal, tokens[-1], at)
+    assert len(accounts.list_sessions(mine, "clerk-1", at=at)) == 3
+    assert accounts.end_sessions(mine, "clerk-1", at=at) is None
+    alive = [not isinstance(accounts.find_session(terminal, one, at), Refusal) for one in tokens]
+    assert alive == [False, False, False, True], "the own other ones"
+
+
+@pytest.mark.requirement("R-060")
+def test_session__ended_by_an_administrator__all_end_and_the_account_stays(
+    terminal, admin, clerk
+) -> None:
+    assert accounts.end_sessions(admin.whole.principal, "clerk-1", at=NOON) is None
+    assert accounts.find_session(terminal, clerk.whole.token, NOON).code == "SESSION_UNKNOWN"
+    assert isinstance(half(terminal, clerk), accounts.SignedIn)
+    denied = accounts.end_sessions(clerk.whole.principal, "admin-1", at=NOON)
+    assert denied.code == "ACCOUNT_PERMISSION_MISSING"
+
+
+@pytest.mark.requirement("R-060")
+def test_account__past_its_day__is_out_and_back_when_it_is_moved(terminal, admin, clerk) -> None:
+    by, after = admin.whole.principal, NOON + timedelta(days=1)
+    assert accounts.set_validity(by, "clerk-1", NOON.date(), at=NOON) is None
+    assert not isinstance(accounts.find_session(terminal, clerk.whole.token, NOON), Refusal)
+    assert half(terminal, clerk, after).code == "ACCOUNT_EXPIRED"
+    assert accounts.set_validity(by, "clerk-1", None, at=after) is None
+    assert isinstance(half(terminal, clerk, after), accounts.SignedIn)
 
 
 @pytest.mark.requirement("R-061")

@@ -14,7 +14,7 @@ from enrolled_people import NOON, OPERATOR, half
 
 from bcl.accounts import api as accounts
 from bcl.accounts import rules
-from bcl.accounts.models import StaffSession
+from bcl.accounts.models import StaffSession, Terminal
 from bcl.foundation import tenancy
 
 pytestmark = [pytest.mark.django_db, pytest.mark.requirement("R-061")]
@@ -97,10 +97,16 @@ def test_terminal__revoked__takes_its_sign_ins_with_it(town, terminal, clerk) ->
 
 
 @pytest.mark.requirement("R-169")
-def test_individual_number__only_at_its_own_class_of_terminal() -> None:
-    roles = [accounts.Role.TOWN_APPROVER]
-    for place, may in (("LGWAN", False), ("INDIVIDUAL_NUMBER", True)):
-        here = rules.permissions_here(
-            roles, terminal_class=rules.TerminalClass(place), is_privileged=False
-        )
-        assert ("residents.view_number" in here) is may
+def test_permission__bound_to_a_class_of_terminal__counts_there_only(
+    monkeypatch, terminal, clerk
+) -> None:
+    """No screen shows individual numbers yet; the first one is bound by a line of the table."""
+    table = {"residents.view": ("INDIVIDUAL_NUMBER", False)}
+    monkeypatch.setattr(rules, "_special_permissions", lambda: table)
+    here = accounts.find_session(terminal, clerk.whole.token, NOON)
+    assert "residents.view" not in here.permissions and "home.view" in here.permissions
+    assert here.why_not("residents.view").code == "TERMINAL_CLASS_WRONG"
+    Terminal.objects.filter(pk=terminal.id).update(terminal_class="INDIVIDUAL_NUMBER")
+    number_terminal = accounts.list_terminals("999997")[0]
+    there = accounts.find_session(number_terminal, clerk.whole.token, NOON)
+    assert there.why_not("residents.view") is None

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -139,6 +140,7 @@ class Office:
     url: str
     pki: WorldPki
     admins: dict[str, accounts.Principal] = field(default_factory=dict)
+    enrolled: dict[tuple[str, str], accounts.SignedIn] = field(default_factory=dict)
 
     def terminal(self, code: str) -> accounts.Terminal:
         made = accounts.register_terminal(
@@ -153,6 +155,11 @@ class Office:
         assert isinstance(made, accounts.Terminal)
         return made
 
+    def certificate(self, code: str) -> bytes:
+        """The certificate of this tenant's terminal (DER)."""
+        pem = self.pki.terminal(code).cert_path.read_text()
+        return ssl.PEM_cert_to_DER_cert(pem)
+
     def enrol(self, code: str, invitation: accounts.Invitation) -> Person:
         terminal, at, unix = self.terminal(code), clock.now(), time.time()
         begun = accounts.begin_enrolment(
@@ -164,6 +171,7 @@ class Office:
         whole = accounts.confirm_totp(terminal, begun, early.decode(), unix_time=unix, at=at)
         assert isinstance(whole, accounts.SignedIn), whole
         self.admins.setdefault(code, whole.principal)
+        self.enrolled[code, invitation.login_name] = whole
         return person
 
     def administrator(self, code: str) -> Person:
@@ -171,6 +179,11 @@ class Office:
             code, "admin-1", "見本　一郎", by=OPERATOR, at=clock.now()
         )
         return self.enrol(code, invited)
+
+    @staticmethod
+    def now() -> datetime:
+        """The product's time."""
+        return clock.now()
 
     @staticmethod
     def person(code: str, login_name: str, secret: str, password: str) -> Person:

@@ -187,7 +187,7 @@ def test_routes__each_role_at_each_class_of_terminal__opens_exactly_its_own(offi
             judge_all(client, decisions_for(role, terminal_class, is_privileged=False))
 
 
-@pytest.mark.requirement("R-174")
+@pytest.mark.requirement("R-163")
 def test_routes__with_privileges__open_what_the_table_says_and_no_more(office) -> None:
     role = rules.Role.AGENCY_ADMIN
     office.terminal(rules.AGENCY_CODE)
