@@ -39,6 +39,13 @@ CLASSES_TO_ALLOW = ("sensitive", "individual_number", "secret_image", PROTECTED_
 SEARCH_KINDS = ("person", "household", "name", "kana", "born")
 # Individual numbers have a store of their own, which nobody subscribes to.
 _NOT_KEPT = frozenset({"J07"})
+# A building says where its owner and its households are, and is no record of any of them: nothing
+# could be withheld for a protected one.
+_PEOPLE_AT_PLACES = {
+    "B03": {
+        "owner_addressee_number", "owner_name", "owner_address", "resident_household_numbers",
+    },
+}
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{1,31}\Z")
 _FIELDS = {
     "name": str, "title": str, "purpose": str, "legal_basis": str, "subscriber": str,
@@ -186,6 +193,12 @@ def _class_not_allowed(raw: Mapping[str, Any]) -> Refusal | None:
     allowed = raw.get("allow", {})
     files = load_interface().files
     for file_id, names in raw["columns"].items():
+        people = sorted(_PEOPLE_AT_PLACES.get(file_id, set()) & set(names))
+        if people and PROTECTED_PLACES not in allowed:
+            return Refusal(
+                "SUBSCRIPTION_CLASS_NOT_ALLOWED",
+                {"file": file_id, "column": people[0], "class": PROTECTED_PLACES},
+            )
         for column in files[file_id].columns:
             asked = column.name in names and column.sensitivity in CLASSES_TO_ALLOW
             if asked and column.sensitivity not in allowed:

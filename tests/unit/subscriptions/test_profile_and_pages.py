@@ -49,6 +49,7 @@ def test_profile__whole__gives_the_columns_in_the_layout_s_order() -> None:
         ({"columns": {"J01": ["registered_domicile"]}}, "SUBSCRIPTION_CLASS_NOT_ALLOWED"),
         ({"columns": {"J04": ["measure_kind"]}}, "SUBSCRIPTION_CLASS_NOT_ALLOWED"),
         ({"columns": {"B01": ["individual_number"]}}, "SUBSCRIPTION_CLASS_NOT_ALLOWED"),
+        ({"columns": {"B03": ["location", "owner_name"]}}, "SUBSCRIPTION_CLASS_NOT_ALLOWED"),
     ],
 )
 def test_profile__that_says_too_much_or_too_little__is_refused(changes, code) -> None:
