@@ -68,6 +68,22 @@ def worker() -> None:
 
 
 @serve.command()
+def guard() -> None:
+    """番人（できあがった証明書を確かめてから送る）を動かします。発行の入口とは別のプロセスです。"""
+    os.environ["BCL_DATABASE_ROLE"] = "guard"
+    start_django("guard")
+    from bcl.config import egress, env
+    from bcl.issuance import guard as guarding
+    from bcl_cli.staff_acts import Refused
+
+    settings = env.read()
+    if settings.issuance.guard_socket is None:
+        raise Refused(Refusal("ISSUE_GUARD_AWAY"))
+    egress.enforce(settings)
+    guarding.serve(settings.issuance.guard_socket)
+
+
+@serve.command()
 def migrate() -> None:
     """データベースの表を最新にします（持ち主の役割で行います）。"""
     from bcl.config import database, env

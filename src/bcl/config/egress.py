@@ -74,6 +74,9 @@ def _targets_of(name: str, settings: Settings) -> set[Target]:
     if name == "malware_engine":
         place = settings.malware.clamd_socket
         return {Target(name, str(place), 0)} if place is not None else set()
+    if name == "issuance_guard":
+        place = settings.issuance.guard_socket
+        return {Target(name, str(place), 0)} if place is not None else set()
     if name == "jpki_status":
         parts = urlsplit(settings.issuance.jpki_ocsp_url)
         port = parts.port or _OCSP_PORT

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -20,9 +20,9 @@ from bcl.foundation.key_provider import Token
 from bcl.foundation.postgres_settings import Tuning
 
 Environment = Literal["demo", "test", "production"]
-ProcessRole = Literal["wire", "console", "worker", "command"]
+ProcessRole = Literal["wire", "console", "worker", "guard", "command"]
 KeyProviderName = Literal["file", "pkcs11"]
-DatabaseRole = Literal["app", "owner", "agency"]
+DatabaseRole = Literal["app", "owner", "agency", "guard"]
 
 _WORLD_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 _MEBIBYTE = 1024 * 1024
@@ -72,6 +72,7 @@ class IssuanceFiles:
     jpki_ocsp_url: str = ""
     jpki_roots_file: Path | None = None
     signing_key_file: Path | None = None
+    guard_socket: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -167,9 +168,9 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         environment=env.choice("BCL_ENVIRONMENT", "demo", ("demo", "test", "production")),  # type: ignore[arg-type]
         world=world,
         state_dir=state_dir,
-        process_role=env.choice("BCL_ROLE", "command", ("wire", "console", "worker", "command")),  # type: ignore[arg-type]
+        process_role=env.choice("BCL_ROLE", "command", get_args(ProcessRole)),  # type: ignore[arg-type]
         zone=env.choice("BCL_ZONE", "ALL", ("ALL", "LGWAN", "IP_VPN", "OPERATIONS", "INTERNET")),
-        database_role=env.choice("BCL_DATABASE_ROLE", "app", ("app", "owner", "agency")),  # type: ignore[arg-type]
+        database_role=env.choice("BCL_DATABASE_ROLE", "app", get_args(DatabaseRole)),  # type: ignore[arg-type]
         key_file=env.path("BCL_KEY_FILE") or state_dir / "keys" / "provider.key",
         key_provider=env.choice("BCL_KEY_PROVIDER", "file", ("file", "pkcs11")),  # type: ignore[arg-type]
         key_token=_key_token(env),
@@ -197,6 +198,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
             jpki_ocsp_url=env.text("BCL_JPKI_OCSP_URL", ""),
             jpki_roots_file=env.path("BCL_JPKI_ROOTS_FILE"),
             signing_key_file=env.path("BCL_ISSUANCE_SIGNING_KEY_FILE"),
+            guard_socket=env.path("BCL_GUARD_SOCKET"),
         ),
     )
     if settings.environment == "production":
@@ -233,7 +235,7 @@ def _require_verified_tls(urls: Mapping[str, str]) -> None:
 def _external_urls(env: _Reader) -> dict[str, str]:
     urls = {
         role: env.text(f"BCL_DATABASE_URL_{role.upper()}", "")
-        for role in ("owner", "app", "agency")
+        for role in ("owner", "app", "agency", "guard")
     }
     urls = {role: url for role, url in urls.items() if url}
     if urls and "app" not in urls:

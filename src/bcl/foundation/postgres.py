@@ -69,11 +69,12 @@ class ClusterInfo:
 
     @property
     def urls(self) -> dict[str, str]:
-        """URLs of the roles that programs use: owner, app, agency."""
+        """URLs of the roles that programs use: owner, app, agency, guard."""
         return {
-            "owner": self.url(roles.OWNER),
-            "app": self.url(roles.APP),
-            "agency": self.url(roles.AGENCY),
+            role.removeprefix("bcl_"): self.url(role)
+            for role in (roles.OWNER, roles.APP, roles.AGENCY, roles.GUARD)
+            # A cluster of an earlier version gets its new role when it is started next.
+            if role in self.passwords
         }
 
 
@@ -104,9 +105,10 @@ class EmbeddedCluster:
             if self._postmaster() is None:
                 self._clear_leftovers()
                 self._start(bin_dir, user)
+            has_new_role = self._give_new_roles_passwords()
             info = self._info(bin_dir)
             self._wait_until_ready(info)
-            if not self._state().get("roles_ready"):
+            if has_new_role or not self._state().get("roles_ready"):
                 self._prepare_roles(info)
             return info
 
@@ -242,6 +244,17 @@ class EmbeddedCluster:
             os.chown(socket_dir, user.uid, user.gid)
         # -W: we wait ourselves, as long as crash recovery takes.
         self._run([str(bin_dir / "pg_ctl"), "start", "-D", str(self.data_dir), "-W", "-s"], user)
+
+    def _give_new_roles_passwords(self) -> bool:
+        """Make passwords for roles that came with a newer version; tells whether there were any."""
+        passwords = json.loads(self._password_file.read_text())
+        missing = [role for role in roles.ALL_ROLES if role not in passwords]
+        if not missing:
+            return False
+        self._write_state(self._state() | {"roles_ready": False})
+        made = {role: secrets.token_hex(24) for role in missing}
+        self._write_private(self._password_file, passwords | made)
+        return True
 
     def _prepare_roles(self, info: ClusterInfo) -> None:
         with psycopg.connect(

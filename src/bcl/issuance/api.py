@@ -27,6 +27,7 @@ from bcl.issuance.actions.refresh import (
     rebuild_issuable_records,
     refresh_issuable_records,
 )
+from bcl.issuance.actions.send import Sent, send_paper
 from bcl.issuance.actions.set_up import lift_block, place_block, register_official_seal
 from bcl.issuance.actions.states import close_overdue, forget_old_messages
 from bcl.issuance.documents.demo_seal import draw_demo_seal
@@ -58,6 +59,7 @@ __all__ = [
     "PlacedBlock",
     "ProjectionProgress",
     "Refreshed",
+    "Sent",
     "close_overdue",
     "compare_with_store",
     "confirm_delivery",
@@ -79,5 +81,6 @@ __all__ = [
     "reconcile_day",
     "refresh_issuable_records",
     "register_official_seal",
+    "send_paper",
     "tax_years",
 ]

@@ -233,15 +233,8 @@ def decide_issue(facts: IssueFacts) -> Approve | Refusal:
     protective measure before anything else about the person, so that no later answer can tell
     a protected household from another one.
     """
-    judges = (
-        _judge_wish,
-        _judge_service,
-        _judge_card,
-        _judge_household,
-        _judge_person,
-        _judge_kind,
-    )
-    for judge in judges:
+    of_all = (_judge_wish, _judge_service, _judge_card, _judge_household, _judge_person)
+    for judge in (*of_all, _judge_kind):
         refusal = judge(facts)
         if refusal is not None:
             return refusal
@@ -413,6 +406,7 @@ def birthday(born_on: date, age: int) -> date:
 
 _REASONS = {
     "ISSUE_OUTSIDE_HOURS": DenyReason.OUTSIDE_HOURS,
+    "ISSUE_GUARD_AWAY": DenyReason.MAINTENANCE,
     "ISSUE_SUSPENDED": DenyReason.MAINTENANCE,
     "ISSUE_NOT_SET_UP": DenyReason.MAINTENANCE,
     "ISSUE_DATA_NOT_CURRENT": DenyReason.DATA_NOT_CURRENT,
@@ -473,6 +467,7 @@ _MISISSUES = (
     "frame_is_of_this_paper",
     "imprint_is_the_registered_one",
     "read_back_",
+    "guard_",
 )
 _SAYABLE = ("CENTER_", "USER_AUTH_CERT_")
 

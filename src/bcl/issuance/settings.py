@@ -47,6 +47,16 @@ def font_path() -> Path | None:
     return settings.BCL.issuance.font_file
 
 
+def guard_socket() -> Path | None:
+    """Where the guard's process listens (setting BCL_GUARD_SOCKET); None: look in this process."""
+    return settings.BCL.issuance.guard_socket
+
+
+def is_production() -> bool:
+    """Whether this installation serves real towns."""
+    return bool(settings.BCL.environment == "production")
+
+
 def ocsp_url() -> str:
     """Address of the OCSP responder of JPKI."""
     url = settings.BCL.issuance.jpki_ocsp_url

@@ -107,6 +107,11 @@ class World:
         """The delivery center's settings."""
         return self.places.folder("center") / "center.toml"
 
+    @property
+    def guard_socket(self) -> Path:
+        """Where the guard of certificates listens."""
+        return self.places.state / "guard.sock"
+
     def environment(self) -> dict[str, str]:
         """Variables of the cloud's programs in this world."""
         wire = self.pki.wire_server
@@ -125,6 +130,7 @@ class World:
             "BCL_CONSOLE_CERTIFICATE_FILE": str(self.pki.console_server.cert_path),
             "BCL_CONSOLE_PRIVATE_KEY_FILE": str(self.pki.console_server.key_path),
             "BCL_CONSOLE_CLIENT_CA_FILE": str(self.pki.terminal_ca.cert_path),
+            "BCL_GUARD_SOCKET": str(self.guard_socket),
             "BCL_JPKI_OCSP_URL": self.ocsp_url,
             "BCL_JPKI_ROOTS_FILE": str(self.authority.trust_roots_path),
             "BCL_ISSUANCE_SIGNING_KEY_FILE": str(self.pki.bcl_signing.key_path),
@@ -193,6 +199,8 @@ class World:
         center = ["-m", "bcl_sim.delivery_center", "serve", "--config", str(self.center_config)]
         return [
             self._program("jpki", jpki, "ocsp"),
+            Program("guard", [sys.executable, "-m", "bcl_cli.main", "serve", "guard"],
+                    self.environment(), self.guard_socket.is_socket),
             self._program("wire", ["-m", "bcl_cli.main", "serve", "wire"], "wire"),
             self._program("console", ["-m", "bcl_cli.main", "serve", "console"], "console"),
             self._program("worker", ["-m", "bcl_cli.main", "serve", "worker"], None),

@@ -21,6 +21,8 @@ from bcl.issuance import queries
 from bcl.issuance.actions import states
 from bcl.issuance.actions.judge import Judged, judge
 from bcl.issuance.actions.make_paper import Paper, make_paper
+from bcl.issuance.actions.release import GUARD_AWAY, ask_guard
+from bcl.issuance.actions.send import Sent
 from bcl.issuance.actions.wishes import wish_of
 from bcl.issuance.adapters import jpki
 from bcl.issuance.documents.compose import chosen_members
@@ -82,30 +84,20 @@ def issue_certificate(*, request: IssueRequest, by: Actor, at: datetime) -> Issu
     if isinstance(outcome, Refusal):
         states.close(request.municipality_code, number, refusal=outcome, by=by)
         return outward(outcome)
-    # Step 11: a last look at deadline and blocks, then the bytes may leave.
+    # Step 11: the guard looks at the finished paper, then the bytes may leave.
     return _release(request, outcome, by)
 
 
 def _release(request: IssueRequest, issued: Issued, by: Actor) -> Issued | Refusal:
-    """Mark the paper as sent, unless its deadline or a newer block caught up with it (M3)."""
+    """Hand number and bytes to the guard; only what it has let go leaves (M3, D21)."""
     code, number = request.municipality_code, request.transaction_number
-    card = _card(request)
-    wish = wish_of(request, card)
-    with tenancy.scope(code):
-        row = states.lock(code, number)
-        now = clock.now()
-        refusal = wish if isinstance(wish, Refusal) else None
-        if now >= row.deadline_at:
-            refusal = Refusal("ISSUE_DEADLINE_PASSED")
-        elif not isinstance(wish, Refusal):
-            judged = judge(code, card, wish=wish, at=now, snapshot=False)
-            refusal = judged if isinstance(judged, Refusal) else None
-        if refusal is None:
-            if row.state == State.ISSUED:
-                states.move(row, State.SENT, sent_at=now)
-            return issued
-    states.close(code, number, refusal=refusal, by=by)
-    return outward(refusal)
+    answer = ask_guard(code, number, issued.pdf)
+    if isinstance(answer, Sent):
+        return issued
+    # The guard has closed the transaction itself, unless it was away.
+    if answer.code == GUARD_AWAY:
+        states.close(code, number, refusal=answer, by=by)
+    return outward(answer)
 
 
 def _open_transaction(request: IssueRequest, by: Actor, at: datetime) -> bool | Refusal:

@@ -66,15 +66,31 @@ def close(municipality_code: str, transaction_number: str, *, refusal: Refusal, 
                 ended_at=now,
             )
         if is_misissue(refusal):
-            availability.suspend(
-                municipality_code, availability.Service.ISSUANCE, MISISSUE_REASON, by=SYSTEM, at=now
-            )
+            _suspend(municipality_code, at=now)
         audit.record(
             act="refuse_certificate",
             by=by,
             at=now,
             detail={"transaction": transaction_number, "code": code},
         )
+
+
+def stop_town(municipality_code: str, transaction_number: str, *, at: datetime) -> None:
+    """Stop a town's issuing because of a paper that belongs to no transaction of it."""
+    with tenancy.scope(municipality_code):
+        _suspend(municipality_code, at=at)
+        audit.record(
+            act="refuse_certificate",
+            by=SYSTEM,
+            at=at,
+            detail={"transaction": transaction_number, "code": "ISSUE_TRANSACTION_UNKNOWN"},
+        )
+
+
+def _suspend(municipality_code: str, *, at: datetime) -> None:
+    availability.suspend(
+        municipality_code, availability.Service.ISSUANCE, MISISSUE_REASON, by=SYSTEM, at=at
+    )
 
 
 def close_overdue(municipality_code: str, *, at: datetime) -> int:
