@@ -46,9 +46,10 @@ def test_issue__a_familys_copy__names_exactly_the_family(landed: Line) -> None:
     with pytest.raises(httpx.TransportError):
         httpx.post(landed.world.wire_url + ISSUE_PATH, content=b"{}", verify=context)
 
-    # step 2 to # step 11 happen inside this visit: on record first (# step 2), hours (# step 3),
+    # step 2 to # step 12 happen inside this visit: on record first (# step 2), hours (# step 3),
     # card (# step 4), one snapshot (# step 5), decision (# step 6), page (# step 7), lints
-    # (# step 8), paper and read-back (# step 9), stored digest (# step 10), answer (# step 11)
+    # (# step 8), paper and read-back (# step 9), stored digest (# step 10), the guard's look
+    # (# step 11), answer (# step 12)
     paper = landed.visit_kiosk(addressee, Choice(show=("head", "domicile")))
     assert not isinstance(paper, Refusal), paper
     pdf = paper.pdf_path.read_bytes()

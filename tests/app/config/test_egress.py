@@ -148,7 +148,7 @@ def test_worker__only_reaches_the_malware_engine(listeners, tmp_path) -> None:
 def test_table__names_known_processes_targets_and_settings() -> None:
     readme = (Path(egress.__file__).parent / "README.md").read_text(encoding="utf-8")
     for row in egress.table():
-        assert row["process"] in ("wire", "console", "worker")
+        assert row["process"] in ("wire", "console", "worker", "guard")
         assert row["setting"] in readme and row["why"]
         egress.allowed_targets(env.read({}), row["process"])
 

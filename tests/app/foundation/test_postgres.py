@@ -63,6 +63,18 @@ def test_cluster__made__is_as_promised(own_cluster):
     assert stat.S_IMODE(own_cluster.data_dir.stat().st_mode) == 0o700
 
 
+def test_cluster__of_a_version_without_a_role__gets_it_at_the_next_start(own_cluster):
+    own_cluster.ensure_running()
+    passwords = own_cluster.directory / "passwords.json"
+    kept = {k: v for k, v in json.loads(passwords.read_text()).items() if k != roles.GUARD}
+    passwords.write_text(json.dumps(kept))
+    assert "guard" not in own_cluster.connection_info().urls
+    again = own_cluster.ensure_running()
+    assert kept.items() <= again.passwords.items()
+    with psycopg.connect(again.url(roles.GUARD)) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == (roles.GUARD,)
+
+
 def test_cluster__asked_twice__keeps_server_port_and_passwords(own_cluster):
     first = own_cluster.ensure_running()
     pid = own_cluster._postmaster()

@@ -35,7 +35,7 @@ def inquire(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def issue(request: HttpRequest) -> HttpResponse:
-    """Make this certificate (steps 1 and 11)."""
+    """Make this certificate (steps 1 and 12)."""
     return _answer(request, IssueRequest, api.issue_certificate, answers.issue_answer)
 
 
