@@ -7,10 +7,10 @@ from the caller, who works it out from the store (decision D21).
 
 from __future__ import annotations
 
+import csv
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.etree import ElementTree
 
 from bcl.issuance.documents.font import Typeface, clusters
 from bcl.issuance.documents.model import POINT_MM, Box
@@ -20,7 +20,8 @@ from bcl.issuance.records import PersonRecord
 
 _SECONDS = 10.0
 _NAME = "member.full_name"
-_XHTML = "{http://www.w3.org/1999/xhtml}"
+# Levels of poppler's list.
+_PAGE, _WORD = "1", "5"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -66,26 +67,32 @@ def find_slip(
 def _read(pdf: bytes) -> list[list[_Word]]:
     try:
         done = subprocess.run(
-            ["pdftotext", "-bbox", "-", "-"],
+            ["pdftotext", "-tsv", "-", "-"],
             input=pdf,
             capture_output=True,
             timeout=_SECONDS,
             check=True,
         )
-        root = ElementTree.fromstring(done.stdout)  # noqa: S314 (poppler's own output)
-    except (OSError, subprocess.SubprocessError, ElementTree.ParseError) as fault:
+        return _pages(done.stdout.decode())
+    except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as fault:
         raise UnreadablePaperError(type(fault).__name__) from None
-    return [[_word(each) for each in page.iter(f"{_XHTML}word")] for page in _pages(root)]
 
 
-def _pages(root: ElementTree.Element) -> Iterator[ElementTree.Element]:
-    return root.iter(f"{_XHTML}page")
+def _pages(listing: str) -> list[list[_Word]]:
+    """Read poppler's list of words: one line each, in points from the upper left corner."""
+    rows = csv.DictReader(listing.split("\n"), delimiter="\t", quoting=csv.QUOTE_NONE)
+    pages: list[list[_Word]] = []
+    for row in rows:
+        if row["level"] == _PAGE:
+            pages.append([])
+        elif row["level"] == _WORD:
+            pages[int(row["page_num"]) - 1].append(_word(row))
+    return pages
 
 
-def _word(element: ElementTree.Element) -> _Word:
-    x1, y1, x2, y2 = (float(element.attrib[name]) for name in ("xMin", "yMin", "xMax", "yMax"))
-    middle = POINT_MM / 2
-    return _Word(element.text or "", (x1 + x2) * middle, (y1 + y2) * middle)
+def _word(row: dict[str, str]) -> _Word:
+    left, top, width, height = (float(row[n]) for n in ("left", "top", "width", "height"))
+    return _Word(row["text"], (left + width / 2) * POINT_MM, (top + height / 2) * POINT_MM)
 
 
 def _groups(
