@@ -6,7 +6,14 @@ from bcl.foundation.roles import GUARD
 
 # Families of tables that a decision about a certificate reads; of staff accounts, transmissions
 # and recovery packages it reads nothing.
-_READ = ("availability_", "foundation_", "issuance_", "municipalities_", "resident_store_")
+_READ = (
+    "availability_",
+    "foundation_",
+    "issuance_",
+    "municipalities_",
+    "resident_store_",
+    "subscriptions_",
+)
 _OF_A_TRANSACTION = "state, sent_at, refusal_code, reason, ended_at"
 
 # The external cluster's administrator makes the role; without it there is no guard to run.
@@ -42,7 +49,8 @@ class Migration(migrations.Migration):
         ("issuance", "0003_reseal_and_retention"),
         ("availability", "0002_protection"),
         ("foundation", "0006_audit_log"),
-        ("municipalities", "0004_subscriber"),
+        ("municipalities", "0005_profile_period"),
         ("resident_store", "0007_complete_segments"),
+        ("subscriptions", "0001_initial"),
     ]
     operations = [migrations.RunSQL(_GRANT, migrations.RunSQL.noop)]
