@@ -92,8 +92,7 @@ class FolderCarrier:
         with open_spooled(self._config, self._out.keys, item) as source:
             with _new_file(unfinished) as target:
                 counted = _Counted(target)
-                recipient = pyrage.x25519.Recipient.from_str(self._folders.recipient)
-                pyrage.encrypt_io(source, counted, [recipient])
+                _encrypt(_Source(source), counted, self._folders.recipient)
                 target.flush()
                 os.fsync(target.fileno())
         digest = counted.digest.hexdigest()
@@ -280,20 +279,48 @@ class FolderCarrier:
                 path.unlink(missing_ok=True)
 
 
+class _Source:
+    """Reads through and remembers what went wrong: pyrage tells no more than that it did."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self.source = source
+        self.fault: Exception | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self.source.read(size)
+        except Exception as fault:
+            self.fault = fault
+            raise
+
+
 class _Counted:
-    """Writes through to a file and keeps digest and length of what went by."""
+    """Writes through to a file and keeps digest and length of what went by, and its fault."""
 
     def __init__(self, target: BinaryIO) -> None:
         self.target, self.digest, self.bytes = target, hashlib.sha256(), 0
+        self.fault: Exception | None = None
 
     def write(self, data: bytes) -> int:
-        self.target.write(data)
+        try:
+            self.target.write(data)
+        except Exception as fault:
+            self.fault = fault
+            raise
         self.digest.update(data)
         self.bytes += len(data)
         return len(data)
 
     def flush(self) -> None:
         self.target.flush()
+
+
+def _encrypt(source: _Source, target: _Counted, recipient: str) -> None:
+    """Encrypt with age. Raises what source or target raised, not pyrage's word for it."""
+    try:
+        pyrage.encrypt_io(source, target, [pyrage.x25519.Recipient.from_str(recipient)])
+    except pyrage.EncryptError as fault:
+        raise source.fault or target.fault or fault from None
 
 
 def _new_file(path: Path) -> BinaryIO:
