@@ -8,6 +8,7 @@ from bcl.linkage.actions.folder_intake import watch_folder as watch
 from bcl.linkage.actions.freshness import watch_silence as listen
 from bcl.linkage.actions.interface_life import remind_of_deadlines
 from bcl.linkage.actions.landing import advance_transmission
+from bcl.linkage.actions.malware_check import resume_after_engine
 from bcl.linkage.actions.upkeep import tidy_intake as tidy
 from bcl.linkage.adapters.transfer_folders import TransferFolders
 from bcl.municipalities import api as municipalities
@@ -26,6 +27,13 @@ def open_transmission(*, municipality_code: str, transmission_id: str) -> None:
 def open_urgent_transmission(*, municipality_code: str, transmission_id: str) -> None:
     """The same for the urgent lane, in a queue of its own."""
     advance_transmission(municipality_code, transmission_id, at=clock.now())
+
+
+# In the urgent lane's own place: what waits there may be a restriction (R-165).
+@jobs.task("linkage.resume_after_engine", queue="linkage_urgent", cron="*/1 * * * *", prompt=True)
+def resume_waiting() -> None:
+    """Take up what waited for the malware engine, within a minute of its return."""
+    resume_after_engine(at=clock.now())
 
 
 @jobs.task("linkage.tidy_all_intakes", queue="linkage_upkeep", cron="*/10 * * * *")
