@@ -82,7 +82,10 @@ def list_reports() -> None:
     start()
     from bcl.backup import api
 
-    for path in sorted(api.reports_folder().glob("drill-*.json"), reverse=True):
+    paths = sorted(api.reports_folder().glob("drill-*.json"), reverse=True)
+    if not paths:
+        click.echo("訓練の記録はまだありません。")
+    for path in paths:
         content = json.loads(path.read_text(encoding="utf-8"))["content"]
         result = "合格" if content["passed"] else "不合格"
         codes = "、".join(dict.fromkeys(each["code"] for each in content["findings"]))

@@ -40,7 +40,9 @@ def interface(ctx: click.Context, data_dir: Path | None) -> None:
 
         try:
             chosen = catalog.Catalog(data_dir)
-        except (OSError, catalog.CatalogFault) as fault:
+        except OSError as fault:
+            raise click.UsageError(f"版の案を読めません: {fault.filename}") from None
+        except catalog.CatalogFault as fault:
             raise click.UsageError(f"版の案を読めません: {fault}") from None
         ctx.with_resource(catalog.use(chosen))
 

@@ -189,7 +189,9 @@ def rotate(municipality_code: str, purpose: str) -> None:
     start()
     from bcl.foundation import clock, rotation
     from bcl.foundation.keys import KeyPurpose
+    from bcl.municipalities import api as municipalities
 
+    municipalities.get_municipality(municipality_code)
     run = or_refuse(
         rotation.rotate(municipality_code, KeyPurpose(purpose), by=operator(), at=clock.now())
     )

@@ -49,6 +49,8 @@ def status(municipality_code: str | None, *, as_json: bool) -> None:
     from bcl_contract import clock
 
     at = clock.now()
+    if municipality_code:
+        municipalities.get_municipality(municipality_code)
     codes = [municipality_code] if municipality_code else municipalities.list_municipality_codes()
     found = [(api.get_status(code, at=at), api.issuing_obstacle(code, at)) for code in codes]
     rhythms = {code: api.get_freshness(code, at=at) for code in codes}

@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "retention": ("bcl_cli.retention", "retention", "保存期間の過ぎたデータの削除と証明"),
     "kiosk": ("bcl_cli.kiosk", "kiosk", "キオスク端末の模擬（証明書を発行する）"),
     "bench": ("bcl_cli.bench", "bench", "性能を測り、同じ実行の中の相手と比べる"),
-    "serve": ("bcl_cli.serve", "serve", "BCL のサーバを動かす（wire・worker・migrate）"),
+    "serve": ("bcl_cli.serve", "serve", "BCL のサーバを動かす（データベース・入口・画面など）"),
 }
 
 
@@ -63,6 +63,14 @@ class LazyGroup(JapaneseGroup):
         module, attribute, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            # click looks for near names among the imported ones, and here none is.
+            raise click.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("コマンド"):
@@ -80,6 +88,7 @@ def bcl() -> None:
 
 ENDS_WITH_A_REFUSAL = {
     "OperationalError": "WORLD_NOT_RUNNING",
+    "UnknownMunicipality": "REGISTRATION_MUNICIPALITY_UNKNOWN",
     "KeyErased": "KEY_ERASED",
     "KeyLost": "KEY_LOST",
     "DatabaseFenced": "DATABASE_FENCED",

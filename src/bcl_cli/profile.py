@@ -40,6 +40,7 @@ def show(municipality_code: str) -> None:
     from bcl.issuance import api as issuance
     from bcl.municipalities import api
 
+    api.get_municipality(municipality_code)
     for use in api.list_profile_uses(municipality_code):
         if use.is_enabled:
             state = f"利用中（{japan_time(use.enabled_at)} {use.enabled_by}）"

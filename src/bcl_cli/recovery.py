@@ -198,15 +198,20 @@ def _find(municipality_code: str, export_id: int):  # noqa: ANN202 - bcl is impo
 def status(municipality_code: str) -> None:
     """申請の一覧と状態を表示します。"""
     start()
+    from bcl.municipalities import api as municipalities
     from bcl.recovery import api
     from bcl_contract import clock
 
-    for found in api.list_exports(municipality_code):
+    municipalities.get_municipality(municipality_code)
+    exports = api.list_exports(municipality_code)
+    for found in exports:
         asked = found.requested_at.astimezone(clock.JST).strftime("%Y-%m-%d %H:%M")
         click.echo(
             f"{found.pk}\t{asked}\t{STATES[found.state]}\t事案 {found.incident_id}"
             f"\t申請 {found.requested_by}\t承認 {found.approved_by or '－'}"
         )
+    if not exports:
+        click.echo("申請はまだありません。")
 
 
 @recovery.command()

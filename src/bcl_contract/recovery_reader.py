@@ -21,6 +21,7 @@ import binascii
 import contextlib
 import csv
 import ctypes
+import errno
 import hashlib
 import hmac
 import importlib.util
@@ -459,15 +460,29 @@ def check_signer(package: zipfile.ZipFile, path: str, signer: str | None) -> int
     return int(wrong + module.compare_description(path))
 
 
+def name_file_fault(fault: OSError) -> str:
+    """Say which file can't be used: a mistyped name must not pass for a broken package."""
+    if isinstance(fault, FileNotFoundError):
+        return f"ファイルが見つかりません（{fault.filename}）。名前と置き場所を確かめてください。"
+    if isinstance(fault, PermissionError):
+        return f"このファイルを使う権限がありません（{fault.filename}）。"
+    if isinstance(fault, IsADirectoryError):
+        return f"ファイルではなくフォルダです（{fault.filename}）。"
+    if fault.errno == errno.ENOSPC:
+        return "書き出し先の空きが足りません。"
+    return f"パッケージが壊れています（{type(fault).__name__}）。"
+
+
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
+    program = argparse.ArgumentParser(
         prog="reader.py",
         usage="python reader.py パッケージ.zip.age --key 鍵ファイル"
         " [--list 世帯数] [--check] [--signer 指紋] [--page] [--extract フォルダ]",
         description="リカバリデータのパッケージを、BCLもネットワークも使わずに開いて確かめます。",
         add_help=False,
     )
+    parser = program.add_argument_group("指定")
     parser.add_argument("package", metavar="パッケージ", help=".zip.age（または復号済みの .zip）")
     parser.add_argument("--key", metavar="鍵ファイル", help="受領者の鍵（AGE-SECRET-KEY-1…）")
     parser.add_argument(
@@ -478,7 +493,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--extract", metavar="フォルダ", help="照合して、CSVを書き出す（平文）")
     parser.add_argument("--page", action="store_true", help="この機械のブラウザで住民をさがす")
     parser.add_argument("-h", "--help", action="help", help="この説明を表示する")
-    return parser.parse_args(arguments)
+    return program.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -508,7 +523,10 @@ def main(arguments: list[str] | None = None) -> int:
     except FileExistsError:
         print(f"書き出し先 {chosen.extract} はすでにあります。", file=sys.stderr)
         return 2
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError, csv.Error) as fault:
+    except OSError as fault:
+        print(f"開けません: {name_file_fault(fault)}", file=sys.stderr)
+        return 1
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, csv.Error) as fault:
         print(f"開けません: パッケージが壊れています（{type(fault).__name__}）。", file=sys.stderr)
         return 1
     return 3 if wrong else 0

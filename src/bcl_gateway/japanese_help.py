@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 USAGE_WORDS = {"[OPTIONS]": "[指定]", "COMMAND [ARGS]...": "コマンド [引数]..."}
+# What click writes beside a setting: the kind of its value, and what stands without it.
+VALUE_WORDS = {
+    "INTEGER": "数", "FLOAT": "数", "TEXT": "文字", "FILE": "ファイル", "FILENAME": "ファイル",
+    "PATH": "場所", "DIRECTORY": "フォルダー", "RANGE": "",
+}  # fmt: skip
+HELP_WORDS = {"[default: ": "[省略時: ", "required]": "必須]", "[%Y-%m-%d]": "年-月-日"}
 
 
 class JapaneseHelp(click.Command):
@@ -17,7 +25,8 @@ class JapaneseHelp(click.Command):
         formatter.write_usage(ctx.command_path, pieces, prefix="使い方: ")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [row for param in self.get_params(ctx) if (row := param.get_help_record(ctx))]
+        records = (param.get_help_record(ctx) for param in self.get_params(ctx))
+        rows = [_in_japanese(*record) for record in records if record]
         if rows:
             with formatter.section("指定"):
                 formatter.write_dl(rows)
@@ -77,7 +86,9 @@ def describe(error: click.UsageError) -> str:
 
 def _sentence(error: click.UsageError) -> str:
     if isinstance(error, click.NoSuchOption):
-        return f"{error.option_name} という指定はありません。"
+        return f"{error.option_name} という指定はありません。{_near(error.possibilities)}"
+    if isinstance(error, click.NoSuchCommand):
+        return f"{error.command_name} というコマンドはありません。{_near(error.possibilities)}"
     if isinstance(error, click.MissingParameter):
         return f"{_name(error)} を指定してください。"
     if any("぀" <= sign <= "ヿ" for sign in error.message):  # our own words
@@ -85,6 +96,16 @@ def _sentence(error: click.UsageError) -> str:
     if isinstance(error, click.BadParameter):
         return f"{_name(error)} の値が正しくありません。"
     return "そのような命令はないか、引数が正しくありません。"
+
+
+def _in_japanese(names: str, text: str) -> tuple[str, str]:
+    for english, japanese in HELP_WORDS.items():
+        names, text = names.replace(english, japanese), text.replace(english, japanese)
+    return re.sub(r"\b[A-Z]{4,}\b", lambda word: VALUE_WORDS.get(word[0], word[0]), names), text
+
+
+def _near(names: list[str] | None) -> str:
+    return f"近いもの: {'、'.join(names)}" if names else ""
 
 
 def _name(error: click.BadParameter) -> str:

@@ -115,7 +115,8 @@ def people(name: str | None) -> None:
     click.echo(f"管理者ページ: https://localhost:{places.ports()['console']}/\n")
     for code in sorted({one.municipality_code for one in found}):
         click.echo(
-            f"団体 {code}　端末の証明書（ブラウザに取り込む）: {browser_key_path(places, code)}"
+            f"団体 {code}　端末の証明書（ブラウザに取り込む。パスワードは空）: "
+            f"{browser_key_path(places, code)}"
         )
         for one in found:
             if one.municipality_code == code:
@@ -131,7 +132,7 @@ def people(name: str | None) -> None:
 @click.option("--check", is_flag=True, help="歩き終えたら止めて終わる（確認用）")
 @click.option("--keep", is_flag=True, help="終わってもデータを消さない")
 def demo(residents: int, check: bool, keep: bool) -> None:
-    """町一つ分のデータを送り、住民票を発行し、復旧まで歩いて見せます。"""
+    """町一つ分のデータを送り、三種類の証明書を発行し、復旧まで歩いて見せます。"""
     from bcl_cli.world.demo import run_demo
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -199,7 +199,7 @@ class Line:
 
     def recover(self) -> None:
         """Two persons, one package, opened without BCL, equal to the original."""
-        with self.walk.step("復旧データを二人で申請・承認し、書き出す") as step:
+        with self.walk.step("リカバリデータを二人で申請・承認し、書き出す") as step:
             paths = self.make_package()
             package = next(path for path in paths if path.name.endswith(".age"))
             step.count = f"{package.stat().st_size / 1_000_000:.1f} MB"
@@ -210,11 +210,11 @@ class Line:
             comparison = self._the_town().compare_recovery(opened)
             opened.unlink()
             if not comparison.equal:
-                raise WalkFault("復旧データが元の町と一致しません。")
+                raise WalkFault("リカバリデータが元の町と一致しません。")
             records = sum(file.found for file in comparison.files)
             step.count, step.result = f"{records:,} 件", "元とすべて一致"
         self.walk.notes["restored_residents"] = self._the_town().counts()["住民"]
-        self.walk.link("復旧データから読んだ住民票の一覧", "recovery-listing.txt")
+        self.walk.link("リカバリデータから読んだ住民票の一覧", "recovery-listing.txt")
 
     def make_package(self) -> list[Path]:
         """Request by one member of staff, approval by another, build, release."""
@@ -233,7 +233,7 @@ class Line:
         content = recovery.approval_content(export.pk, export.request_sha256)
         signed = self.sign("staff-b", "approve_export", content)
         expect(recovery.approve_export(self.code, export.pk, signed=signed, at=clock.now()))
-        wait_until("復旧データの作成", LAND_SECONDS, lambda: self._built(export.pk) is not None)
+        wait_until("リカバリデータの作成", LAND_SECONDS, lambda: self._built(export.pk) is not None)
         built = self._built(export.pk)
         content = recovery.release_content(built.pk, built.package_sha256)
         signed = self.sign("staff-a", "release_export", content)
@@ -271,7 +271,7 @@ class Line:
 
         export = recovery.find_export(self.code, export_id)
         if export is None or export.state == "FAILED":
-            raise WalkFault("復旧データの作成に失敗しました。")
+            raise WalkFault("リカバリデータの作成に失敗しました。")
         return export if export.state == "BUILT" else None
 
     def sign(self, staff_id: str, act: str, content: dict[str, Any]) -> Any:

@@ -198,7 +198,7 @@ class StatusCollector:
         done = sum(export.state in {"BUILT", "RELEASED"} for export in exports)
         state, label = (ATTENTION, "承認待ち") if waiting else (OK, "待機")
         figures = [("申請", f"{len(exports)}"), ("書き出し", f"{done}")]
-        return Party("BCL", "復旧データ（二人で承認）", state, label, figures), ""
+        return Party("BCL", "リカバリデータ（二人で承認）", state, label, figures), ""
 
     # -- outside ---------------------------------------------------------------------------------
 
@@ -232,7 +232,7 @@ NAMES = {
     "linkage": ("BCL", "連携（受付）"),
     "store": ("BCL", "中間DB"),
     "issuance": ("BCL", "証明発行"),
-    "recovery": ("BCL", "復旧データ（二人で承認）"),
+    "recovery": ("BCL", "リカバリデータ（二人で承認）"),
     "center": ("外部", "証明書交付センター"),
     "kiosk": ("外部", "キオスク端末"),
     "jpki": ("外部", "公的個人認証"),

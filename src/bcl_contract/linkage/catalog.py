@@ -55,7 +55,7 @@ class InterfaceVersion:
 class Catalog:
     """The versions in one directory: `versions.csv` and a directory of layouts for each.
 
-    Raises `CatalogFault` when the dates contradict each other.
+    Raises `CatalogFault`, its text for the operator, when the dates contradict each other.
     """
 
     def __init__(self, root: Traversable) -> None:
@@ -103,7 +103,7 @@ def _version_of(row: dict[str, str]) -> InterfaceVersion:
             summary_ja=row["summary_ja"],
         )
     except (KeyError, ValueError) as fault:
-        raise CatalogFault(f"versions.csv: {row.get('version')}") from fault
+        raise CatalogFault(f"versions.csv の {row.get('version')} の行を読めません") from fault
 
 
 def _moment(text: str) -> datetime:
@@ -115,18 +115,18 @@ def _moment(text: str) -> datetime:
 
 def _judge_dates(versions: tuple[InterfaceVersion, ...]) -> None:
     if not versions or len({each.version for each in versions}) != len(versions):
-        raise CatalogFault("versions.csv: no version, or one twice")
+        raise CatalogFault("versions.csv に版がないか、同じ版が二つあります")
     for place, each in enumerate(versions):
         if not _VERSION.fullmatch(each.version) or not _DIRECTORY.fullmatch(each.directory):
-            raise CatalogFault(f"versions.csv: {each.version} is no version")
+            raise CatalogFault(f"versions.csv の {each.version} は版の番号か置き場所の形が違います")
         if each.published_at > each.accepted_from:
-            raise CatalogFault(f"versions.csv: {each.version} is accepted before it is published")
+            raise CatalogFault(f"versions.csv の {each.version} は公開日より前に受入開始です")
         if each.accepted_until is None:
             continue
         if each.accepted_until <= each.accepted_from:
-            raise CatalogFault(f"versions.csv: {each.version} ends before it begins")
+            raise CatalogFault(f"versions.csv の {each.version} は受入開始より前に受入期限です")
         if not any(_takes_over(other, each.accepted_until) for other in versions[place + 1 :]):
-            raise CatalogFault(f"versions.csv: nothing is accepted after {each.version}")
+            raise CatalogFault(f"versions.csv の {each.version} の受入期限のあとに送れる版がない")
 
 
 def _takes_over(successor: InterfaceVersion, deadline: datetime) -> bool:

@@ -75,7 +75,7 @@ def _read(catalog: Catalog, *, newer: str, older: str) -> ConversionRules | None
     said = False
     for row in catalog.rows(name):
         if row["kind"] not in KINDS:
-            raise CatalogFault(f"{name}: {row['kind']}")
+            raise CatalogFault(f"{name} の kind「{row['kind']}」は使えません")
         if row["from_version"] != older:
             continue
         said = True

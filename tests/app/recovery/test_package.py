@@ -277,6 +277,9 @@ def test_reader__with_the_wrong_key_or_none__says_so(taken, tmp_path) -> None:
     assert "鍵が違います" in wrong.stderr
     none = run_reader(reader, str(package))
     assert none.returncode == 1 and "--key" in none.stderr
+    mistyped = run_reader(reader, str(package), "--key", str(tmp_path / "no.key"))
+    assert mistyped.returncode == 1 and "no.key" in mistyped.stderr
+    assert "壊れています" not in mistyped.stderr  # the medium is good: only the name was wrong
     other.write_text("AGE-SECRET-KEY-1QQQQQQQQ", encoding="utf-8")
     broken = run_reader(reader, str(package), "--key", str(other))
     assert broken.returncode == 1 and "鍵が壊れています" in broken.stderr

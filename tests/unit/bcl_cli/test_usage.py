@@ -15,7 +15,11 @@ from bcl_gateway.main import gateway
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nonsense"], "命令"),
+        (["nonsense"], "nonsense というコマンドはありません"),
+        (["wrold"], "近いもの: world"),
+        (["linkage", "statsu"], "近いもの: status"),
+        (["linkage", "status", "--jsom"], "近いもの: --json"),
+        (["interface", "--data", "docs", "list"], "版の案を読めません: docs/versions.csv"),
         (["core", "generate", "--foo"], "--foo という指定はありません"),
         (["core", "generate"], "--state を指定してください"),
         (["core", "generate", "--state", "x", "--residents", "many"], "--residents の値"),
@@ -49,3 +53,13 @@ def test_help__every_command__is_japanese(capsys: pytest.CaptureFixture[str], mo
         shown = capsys.readouterr().out
         assert "使い方" in shown
         assert not re.search(r"Usage|Options:|Commands:|Show this message", shown)
+
+
+def test_help__of_settings__names_values_and_defaults_in_japanese(
+    capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bcl", "core", "generate", "--help"])
+    assert run_command_line(bcl, prog_name="bcl") == 0
+    shown = capsys.readouterr().out
+    assert "省略時: " in shown and "必須]" in shown
+    assert not re.search(r"\b(TEXT|INTEGER|RANGE|PATH)\b|default|required", shown)

@@ -73,7 +73,7 @@ def overview(request: HttpRequest) -> HttpResponseBase:
         "states": [(key, title, key == state) for key, (title, _) in STATES.items()],
         "state": state,
         "bars": bars,
-        "chart_width": reads.BAR_STEP * max(len(bars), 1),
+        "chart_width": reads.BAR_STEP * reads.TREND_LENGTH,
         **resends.context_of(request),
         "held": store.held_counts(code),
     }
