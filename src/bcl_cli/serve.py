@@ -58,7 +58,7 @@ def console() -> None:
 
 @serve.command()
 def worker() -> None:
-    """裏方の仕事（受けた束の反映、配信、書き出し）を動かします。"""
+    """裏方の仕事（受けた連携データの反映、配信、書き出し）を動かします。"""
     start_django("worker")
     from bcl.config import egress, env
     from bcl.foundation import worker as working

@@ -140,7 +140,7 @@ class StatusCollector:
             ("途中", f"{waiting}"),
             ("差戻し・お断り", f"{returned + refused}"),
         ]
-        return Party("庁内", "連携APサーバ", state, label, figures), f"{landed + waiting} 束"
+        return Party("庁内", "連携APサーバ", state, label, figures), f"{landed + waiting} 件"
 
     def _restore(self, report: dict[str, Any]) -> tuple[Party, str]:
         restored = report.get("notes", {}).get("restored_residents")
@@ -162,8 +162,8 @@ class StatusCollector:
             state, label = ATTENTION, "保留あり"
         elif state == OK and queued:
             state, label = BUSY, "反映中"
-        figures = [("反映した束", f"{landed}"), ("保留", f"{held}"), ("お断り", f"{rejected}")]
-        return Party("BCL", "連携（受付）", state, label, figures), f"{landed} 束"
+        figures = [("反映済み", f"{landed}"), ("保留", f"{held}"), ("お断り", f"{rejected}")]
+        return Party("BCL", "連携（受付）", state, label, figures), f"{landed} 件"
 
     def _store(self) -> tuple[Party, str]:
         from bcl.resident_store import api as store
@@ -211,7 +211,7 @@ class StatusCollector:
         return Party("外部", "証明書交付センター", state, label, figures), ""
 
     def _kiosk(self) -> tuple[Party, str]:
-        printed = sum(1 for _ in self._places.results.glob("certificate-*.pdf"))
+        printed = sum(1 for _ in self._places.results.glob("*certificate-*.pdf"))
         party = Party("外部", "キオスク端末", OK, "待機", [("印刷", f"{printed} 通")])
         return party, f"{printed} 通"
 

@@ -177,7 +177,7 @@ def _plant_odd_records(register: Register) -> None:
     )
     register.case("under_15_with_card", "15歳未満（カードあり・世帯主）", row)
     row = register.resident(
-        home(), ("甲野", "後見", "コウノ", "ゴミ"), 70, 1, under_adult_guardianship="1"
+        home(), ("甲野", "後見", "コウノ", "コウケン"), 70, 1, under_adult_guardianship="1"
     )
     register.seal(row)
     register.case("adult_ward_with_seal", "成年被後見人（印鑑登録は有効）", row)

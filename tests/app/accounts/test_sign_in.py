@@ -35,6 +35,16 @@ def test_sign_in__both_factors__gives_the_roles_rights_and_a_new_cookie(terminal
     assert accounts.find_session(terminal, done.token, later).login_name == "clerk-1"
 
 
+@pytest.mark.parametrize("typed", [
+    lambda code: f" {code[:3]} {code[3:]} ",  # as apps show it
+    lambda code: "".join(chr(ord(digit) + 0xFEE0) for digit in code),  # full width
+])  # fmt: skip
+def test_sign_in__a_code_typed_as_it_looks__is_the_same_code(terminal, clerk, typed) -> None:
+    later = NOON + timedelta(hours=1)
+    code = typed(clerk.code(later.timestamp()))
+    assert isinstance(whole(terminal, clerk, later, code), accounts.SignedIn)
+
+
 def test_sign_in__a_code__is_good_once(terminal, clerk) -> None:
     later = NOON + timedelta(hours=1)
     code = clerk.code(later.timestamp())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -183,10 +184,12 @@ def matching_step(account: models.StaffAccount, code: str, unix_time: float) -> 
     # SHA-1 is what authenticator apps know (RFC 6238); its collisions don't touch HMAC.
     totp = TOTP(open_totp_secret(account), 6, SHA1(), STEP_SECONDS)  # noqa: S303
     now = int(unix_time) // STEP_SECONDS
+    # Apps show "123 456", and a Japanese keyboard gives full-width digits.
+    given = "".join(unicodedata.normalize("NFKC", code).split())
     found = None
     for step in (now - 1, now, now + 1):
         expected = totp.generate(step * STEP_SECONDS).decode()
-        if hmac.compare_digest(expected.encode(), code.strip().encode()):
+        if hmac.compare_digest(expected.encode(), given.encode()):
             found = step
     return found
 

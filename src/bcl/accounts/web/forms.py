@@ -43,7 +43,7 @@ class CodeForm(forms.Form):
     code = _text(
         "確認コード",
         complete="one-time-code",
-        max_length=6,
+        max_length=8,
         help_text="認証アプリに表示されている6桁の数字です。",
         attributes={"inputmode": "numeric", "class": "short"},
     )
@@ -55,7 +55,7 @@ class FreshCodeForm(forms.Form):
     code = _text(
         "確認コード",
         complete="one-time-code",
-        max_length=6,
+        max_length=8,
         help_text="認証アプリに今表示されている6桁の数字です。サインインに使ったものは使えません。",
         attributes={"inputmode": "numeric", "class": "short"},
     )
