@@ -36,6 +36,21 @@ def streaming_cursor(name: str) -> psycopg.ServerCursor:
     return psycopg.ServerCursor(connection.connection, name)
 
 
+def newest_load(municipality_code: str) -> int:
+    """Number of the newest load that has landed; 0 before the first.
+
+    Reads of several statements take it first and ask for the state after it: a load that lands
+    between two statements would else end the old version of somebody whose new one was not there
+    yet when the first looked, and that person would be nobody.
+    """
+    with town_scope(municipality_code), cursor() as db:
+        db.execute(
+            "SELECT max(load_number) FROM resident_store_load WHERE municipality_code = %s",
+            [municipality_code],
+        )
+        return int(db.fetchone()[0] or 0)
+
+
 def lock_town(municipality_code: str) -> None:
     """Wait until no other load of this municipality is under way, until this ends."""
     with cursor() as db:

@@ -106,7 +106,8 @@ def search_persons(
         return Refusal("RESIDENT_SEARCH_EMPTY")
     with database.town_scope(municipality_code):
         keys = town_keys.search_keys(municipality_code)
-        terms = _Terms(municipality_code, conditions, as_of, include_history, tuple(columns), keys)
+        state = database.newest_load(municipality_code) if as_of is None else as_of
+        terms = _Terms(municipality_code, conditions, state, include_history, tuple(columns), keys)
         for _ in range(_TRIES):
             before = fragment_index.segment_ids(municipality_code)
             found = _search(terms, [each for each in PERSON_FILES if each in file_ids], limit)
@@ -121,7 +122,7 @@ class _Terms:
 
     municipality_code: str
     conditions: PersonConditions
-    as_of: int | None
+    as_of: int
     include_history: bool
     columns: tuple[str, ...]
     keys: BlindKeys
@@ -240,10 +241,10 @@ def _in_force(terms: _Terms, file_id: str, candidates: np.ndarray) -> list[int]:
     for record_id in candidates.tolist():
         load, rows, live = pages.get(record_id // PAGE_ROWS, nothing)
         slot = record_id % PAGE_ROWS
-        if slot >= rows or (terms.as_of is not None and load > terms.as_of):
+        if slot >= rows or load > terms.as_of:
             continue
         (found if live[slot] else dead).append(record_id)
-    if terms.as_of is not None and dead:
+    if dead:
         found += _ended_after(dead, terms.as_of)
     return sorted(found)
 

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from django.db.models import Max
 
 from bcl.resident_store import database, queries
-from bcl.resident_store.models import Load, Page
+from bcl.resident_store.models import Page
 from bcl.resident_store.pages import LATEST, PAGE_ROWS, live_slots, unpack_slots
 from bcl_contract.linkage.layouts import Column
 
@@ -49,8 +48,7 @@ def tells_a_place(column: Column) -> bool:
 def protected_keys(municipality_code: str) -> Protected:
     """Everybody under a measure, whatever state a screen shows: protection is of today."""
     with database.town_scope(municipality_code):
-        last = Load.objects.aggregate(last=Max("load_number"))["last"] or 0
-        return _protected_after(municipality_code, last)
+        return _protected_after(municipality_code, database.newest_load(municipality_code))
 
 
 @lru_cache(maxsize=64)

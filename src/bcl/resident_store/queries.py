@@ -218,8 +218,9 @@ def find_by_key(
 ) -> list[RecordVersion]:
     """Records under a blind key, as feed entries carry them (`person_key`, `household_key`)."""
     with database.town_scope(municipality_code):
+        state = database.newest_load(municipality_code) if as_of is None else as_of
         ids = find_record_ids(municipality_code, search_key, file_ids)
-        return versions_of(municipality_code, ids, as_of=as_of, file_ids=file_ids)
+        return versions_of(municipality_code, ids, as_of=state, file_ids=file_ids)
 
 
 def find_person(

@@ -211,9 +211,11 @@ def search(
 
     Nobody under a protective measure is found by an address: the answer would say where they live.
     """
+    state = database.newest_load(municipality_code)
     found = search_persons(
         municipality_code,
         **wanted,  # type: ignore[arg-type]
+        as_of=state,
         file_ids=[RESIDENTS],
         columns=LISTED_COLUMNS,
         limit=MOST_LISTED,
@@ -222,7 +224,7 @@ def search(
         return found
     with database.town_scope(municipality_code):
         ids = [hit.record_id for hit in found.hits]
-        versions = queries.versions_of(municipality_code, ids)
+        versions = queries.versions_of(municipality_code, ids, as_of=state)
         read = {hit.record_id: hit.values for hit in found.hits}
         listed = list_persons(municipality_code, versions, read)
     if "address" in wanted:
