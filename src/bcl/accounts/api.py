@@ -28,6 +28,7 @@ from bcl.accounts.actions.enrolment import (
     offer_totp,
     totp_uri,
 )
+from bcl.accounts.actions.own_password import change_password
 from bcl.accounts.actions.passkeys import (
     Passkey,
     ask_passkey,
@@ -94,6 +95,7 @@ __all__ = [
     "ask_passkey",
     "ask_privilege",
     "begin_enrolment",
+    "change_password",
     "choose_password",
     "close_account",
     "confirm_act",

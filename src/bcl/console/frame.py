@@ -37,6 +37,7 @@ DONE = {
     "account-closed": "アカウントを廃止しました。",
     "account-validity": "有効期限を変えました。",
     "sessions-ended": "サインインを終えました。",
+    "password-changed": "パスワードを変えました。ほかのサインインはすべて終わりました。",
     "passkey-added": "パスキーを登録しました。次のサインインから使えます。",
     "passkey-removed": "パスキーを消しました。",
     "terminal-registered": "端末を登録しました。",

@@ -224,3 +224,28 @@ def test_console__unknown_page__has_a_code_and_a_way_back(office) -> None:
         answer = client.get("/nowhere")
         assert (answer.status_code, code_in(answer)) == (404, "CONSOLE_UNKNOWN_PAGE")
         assert "ホームへ戻る" in answer.text
+
+
+@pytest.mark.requirement("R-058")
+def test_own_password__changed_on_the_page__is_the_one_to_sign_in_with(office) -> None:
+    clerk = office.add(TOWN, "clerk-1", accounts.Role.TOWN_CLERK)
+    new = "夜半の嵐に花の散るころに"
+    with office.signed_in(clerk) as client, office.signed_in(clerk) as other:
+        assert "/own/password" in client.get("/own").text
+        form = client.get("/own/password").text
+        assert 'autocomplete="current-password"' in form and "今のパスワード" in form
+        office.forget_codes(clerk)
+        fields = {"current": clerk.password, "password": new, "again": new}
+        twice = office.post(client, "/own/password", **fields | {"again": "x"}, code="123456")
+        assert twice.status_code == 422 and "二つの入力が違っています" in twice.text
+        wrong = office.post(client, "/own/password", **fields | {"current": "x"}, code="123456")
+        assert (wrong.status_code, code_in(wrong)) == (401, "PASSWORD_CURRENT_WRONG")
+        assert new not in wrong.text, "no password comes back on a page"
+        done = office.post(client, "/own/password", **fields, code=clerk.code())
+        assert done.headers["Location"] == "/own?done=password-changed"
+        assert "パスワードを変えました" in client.get(done.headers["Location"]).text
+        assert other.get("/").headers["Location"].startswith("/sign-in")
+    office.forget_codes(clerk)
+    clerk.password = new
+    with office.signed_in(clerk) as client:
+        assert client.get("/").status_code == 200

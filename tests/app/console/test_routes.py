@@ -42,6 +42,7 @@ ROUTES = {
     "account-validity": "accounts.manage",
     "account-end-sessions": "accounts.manage",
     "own": "home.view",
+    "own-password": "home.view",
     "own-end-sessions": "home.view",
     "passkey-new": "home.view",
     "passkey-keep": "home.view",

@@ -71,8 +71,20 @@ def begin_enrolment(
 
 def choose_password(principal: Principal, password: str, *, at: datetime) -> Refusal | None:
     """Set the own password, once, during enrolment."""
+    refusal = judge_new_password(password, login_name=principal.login_name, at=at)
+    if refusal is not None:
+        return refusal
+    with tenancy.scope(principal.municipality_code):
+        changed = models.StaffAccount.objects.filter(
+            id=principal.account_id, status=AccountStatus.INVITED
+        ).update(password_hash=make_password(password))
+    return None if changed else Refusal("SESSION_UNKNOWN")
+
+
+def judge_new_password(password: str, *, login_name: str, at: datetime) -> Refusal | None:
+    """Why a password can't be taken: the rules of the day, and not one of the commonest."""
     refusal = rules.judge_password(
-        password, login_name=principal.login_name, limits=rules.limits_on(at.date())
+        password, login_name=login_name, limits=rules.limits_on(at.date())
     )
     if refusal is not None:
         return refusal
@@ -80,11 +92,7 @@ def choose_password(principal: Principal, password: str, *, at: datetime) -> Ref
         _common.validate(password)
     except ValidationError:
         return Refusal("PASSWORD_TOO_SIMPLE")
-    with tenancy.scope(principal.municipality_code):
-        changed = models.StaffAccount.objects.filter(
-            id=principal.account_id, status=AccountStatus.INVITED
-        ).update(password_hash=make_password(password))
-    return None if changed else Refusal("SESSION_UNKNOWN")
+    return None
 
 
 def offer_totp(principal: Principal) -> str:

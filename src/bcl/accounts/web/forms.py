@@ -49,16 +49,20 @@ class CodeForm(forms.Form):
     )
 
 
-class FreshCodeForm(forms.Form):
-    """The second factor once more, for an act."""
-
-    code = _text(
+def _fresh_code() -> forms.CharField:
+    return _text(
         "確認コード",
         complete="one-time-code",
         max_length=8,
         help_text="認証アプリに今表示されている6桁の数字です。サインインに使ったものは使えません。",
         attributes={"inputmode": "numeric", "class": "short"},
     )
+
+
+class FreshCodeForm(forms.Form):
+    """The second factor once more, for an act."""
+
+    code = _fresh_code()
 
 
 class PasskeyForm(forms.Form):
@@ -95,6 +99,14 @@ class PasswordForm(forms.Form):
         if first and second and first != second:
             self.add_error("again", "二つの入力が違っています。")
         return cleaned
+
+
+class OwnPasswordForm(PasswordForm):
+    """Changing the own password: the old one, the new one twice, a fresh code."""
+
+    current = _password("今のパスワード", "current-password")
+    code = _fresh_code()
+    field_order = ("current", "password", "again", "code")
 
 
 def role_choices(municipality_code: str) -> list[tuple[str, str]]:

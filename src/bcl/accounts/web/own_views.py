@@ -1,4 +1,4 @@
-"""自分のサインイン: passkeys and open sign-ins of the person who looks; passkeys at sign-in."""
+"""自分のサインイン: own password, passkeys and open sign-ins; passkeys at sign-in."""
 
 from __future__ import annotations
 
@@ -133,6 +133,30 @@ def passkey_remove(request: HttpRequest, passkey_id: uuid.UUID) -> HttpResponseB
     status = 200 if refusal is None else refusal.text.http_status
     context = {"passkey": found[0], "form": form, "refusal": refusal}
     return render(request, "accounts/passkey_remove.html", context, status=status)
+
+
+@screen("home.view")
+@require_http_methods(["GET", "POST"])
+def password(request: HttpRequest) -> HttpResponseBase:
+    """Change the own password, with the old one and a fresh code."""
+    form = pages.OwnPasswordForm(request.POST or None)
+    if request.method == "GET" or not form.is_valid():
+        status = 422 if form.is_bound else 200
+        return render(request, "accounts/own_password.html", {"form": form}, status=status)
+    given = form.cleaned_data
+    refusal = accounts.change_password(
+        request.principal,
+        given["current"],
+        given["password"],
+        given["code"],
+        unix_time=time.time(),
+        at=clock.now(),
+    )
+    if refusal is None:
+        return done("own", "password-changed")
+    context = {"form": form, "refusal": refusal}
+    status = refusal.text.http_status
+    return render(request, "accounts/own_password.html", context, status=status)
 
 
 @screen("home.view")

@@ -30,15 +30,14 @@ urlpatterns = [
     path("accounts/of/<str:login_name>/reset", account_views.reset, name="account-reset"),
     path("accounts/of/<str:login_name>/review", account_views.review, name="account-review"),
     path("accounts/of/<str:login_name>/close", account_views.close, name="account-close"),
-    path(
-        "accounts/of/<str:login_name>/validity", account_views.validity, name="account-validity"
-    ),
+    path("accounts/of/<str:login_name>/validity", account_views.validity, name="account-validity"),
     path(
         "accounts/of/<str:login_name>/end-sessions",
         account_views.end_sessions,
         name="account-end-sessions",
     ),
     path("own", own_views.own, name="own"),
+    path("own/password", own_views.password, name="own-password"),
     path("own/end-sessions", own_views.end_others, name="own-end-sessions"),
     path("own/passkeys/new", own_views.passkey_new, name="passkey-new"),
     path("own/passkeys/keep", own_views.passkey_keep, name="passkey-keep"),
