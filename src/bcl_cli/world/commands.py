@@ -37,6 +37,17 @@ def by_day() -> Iterator[None]:
         yield
 
 
+def end_if_running(places: Places) -> None:
+    """End the command when this world runs: another would take its ports and erase its data."""
+    if any(is_alive(pid) for pid in written_down(places.state).values()):
+        click.echo(
+            "この環境はすでに動いています。bcl world status で確かめるか、"
+            "bcl world down で止めてください。",
+            err=True,
+        )
+        sys.exit(3)
+
+
 @world.command()
 @_NAME
 @click.option(
@@ -47,9 +58,7 @@ def up(name: str | None, towns: tuple[str, ...]) -> None:
     from bcl_cli.world.world import World
 
     places = Places.of(name)
-    if any(is_alive(pid) for pid in written_down(places.state).values()):
-        click.echo("この環境はすでに動いています。bcl world status で確かめてください。", err=True)
-        sys.exit(3)
+    end_if_running(places)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with by_day():
         made = World(places, towns=towns)
@@ -135,6 +144,7 @@ def demo(residents: int, check: bool, keep: bool) -> None:
     """町一つ分のデータを送り、三種類の証明書を発行し、復旧まで歩いて見せます。"""
     from bcl_cli.world.demo import run_demo
 
+    end_if_running(Places.of())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with by_day():
         sys.exit(run_demo(residents=residents, check=check, keep=keep))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
 
 from bcl_cli.main import bcl
+from bcl_cli.world import commands
 from bcl_gateway.japanese_help import run_command_line
 from bcl_gateway.main import gateway
 
@@ -63,3 +65,15 @@ def test_help__of_settings__names_values_and_defaults_in_japanese(
     shown = capsys.readouterr().out
     assert "省略時: " in shown and "必須]" in shown
     assert not re.search(r"\b(TEXT|INTEGER|RANGE|PATH)\b|default|required", shown)
+
+
+@pytest.mark.parametrize("command", ["demo", "up"])
+def test_world__already_running__is_left_alone(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.setattr(commands, "written_down", lambda state: {"wire": os.getpid()})
+    monkeypatch.setattr("sys.argv", ["bcl", "world", command])
+    with pytest.raises(SystemExit) as ended:
+        run_command_line(bcl, prog_name="bcl")
+    assert ended.value.code == 3
+    assert "すでに動いています" in capsys.readouterr().err
