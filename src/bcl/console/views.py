@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from django import forms
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -10,8 +12,16 @@ from django.views.decorators.http import require_http_methods
 from bcl.accounts import api as accounts
 from bcl.accounts.screens import screen
 from bcl.console import attention
+from bcl.foundation import keys
 from bcl_contract import clock
 from bcl_contract.refusals import Refusal
+
+# As the command line says them: none of these is for a programmer to find out.
+_KEY_REFUSALS: dict[type[keys.KeyFault], str] = {
+    keys.KeyErased: "KEY_ERASED",
+    keys.KeyLost: "KEY_LOST",
+    keys.KeyProviderAway: "KEY_PROVIDER_AWAY",
+}
 
 
 @screen("home.view")
@@ -75,7 +85,10 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_fault(request: HttpRequest) -> HttpResponse:
-    return _refused(request, "WIRE_FAULT")
+    """A fault of the program; of the town's keys, what has happened and who brings them back."""
+    fault = sys.exc_info()[1]  # Django calls this while it handles the exception
+    found = (code for kind, code in _KEY_REFUSALS.items() if isinstance(fault, kind))
+    return _refused(request, next(found, "WIRE_FAULT"))
 
 
 def _refused(request: HttpRequest, code: str) -> HttpResponse:

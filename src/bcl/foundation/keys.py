@@ -30,6 +30,7 @@ from bcl.foundation.key_cache import KeyCache
 from bcl.foundation.key_provider import (
     KeyErased,
     KeyFault,
+    KeyLost,
     KeyProvider,
     KeyProviderAway,
     Token,
@@ -48,6 +49,7 @@ __all__ = [
     "DataKey",
     "KeyErased",
     "KeyFault",
+    "KeyLost",
     "KeyProviderAway",
     "KeyPurpose",
     "create_town_keys",
