@@ -16,6 +16,12 @@ def serve() -> None:
     """BCL のサーバを動かします。設定は BCL_ で始まる環境変数から読みます。"""
 
 
+def take_settings_of_own_world() -> None:
+    """Without `BCL_STATE_DIR`, act on this checkout's own world, if there is one."""
+    if "BCL_STATE_DIR" not in os.environ:
+        os.environ.update(places.Places.of().kept_environment())
+
+
 def start_django(role: str) -> None:
     """Load Django for one role; the variables are read once, by `bcl.config.env`.
 
@@ -23,8 +29,7 @@ def start_django(role: str) -> None:
     """
     import django
 
-    if "BCL_STATE_DIR" not in os.environ:
-        os.environ.update(places.Places.of().kept_environment())
+    take_settings_of_own_world()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bcl.config.settings")
     os.environ["BCL_ROLE"] = role
     django.setup()
@@ -35,6 +40,7 @@ def database() -> None:
     """BCL 自身のデータベースを起動し、表を最新にして、止められるまで動かし続けます。"""
     from bcl.config import serve_database
 
+    take_settings_of_own_world()
     serve_database.run(click.echo)
 
 
