@@ -112,7 +112,9 @@ def test_daily_sync__two_towns__neither_sees_the_other(landed: Line, other_line:
 
 
 @pytest.mark.requirement("R-026", "R-041")
-def test_daily_sync__no_clear_name_is_anywhere_at_rest(landed: Line, tmp_path: Path) -> None:
+def test_daily_sync__no_clear_name_is_anywhere_at_rest(
+    landed: Line, empty_folder: Path
+) -> None:
     """1,000 names of the town: none in data files, WAL, logs, spool, receive area, journals."""
     names = {
         row["full_name"].encode()
@@ -130,7 +132,7 @@ def test_daily_sync__no_clear_name_is_anywhere_at_rest(landed: Line, tmp_path: P
     own = {hall / part for hall in halls for part in ("core", "drop", "gateway-rejected")}
     searched = [path for path in state.rglob("*") if path.is_file() and not own & set(path.parents)]
     assert sum(path.stat().st_size for path in searched if path.exists()) > 10_000_000
-    patterns = tmp_path / "names"
+    patterns = empty_folder / "names"  # gone afterwards: other tests search everything, too
     patterns.write_bytes(b"\n".join(sorted(names | codes)))
     found = subprocess.run(
         ["xargs", "-0", "grep", "-laFs", "-f", str(patterns)],
