@@ -55,6 +55,7 @@ from bcl.accounts.actions.sign_in import (
     sign_in,
     sign_out,
 )
+from bcl.accounts.actions.slow_looks import count_looks, count_slowed, judge_looks
 from bcl.accounts.actions.terminals import register_terminal, revoke_terminal
 from bcl.accounts.evidence import AccountEvidence, read_evidence
 from bcl.accounts.looks import NamedLook, record_statement, who_saw
@@ -102,6 +103,8 @@ __all__ = [
     "confirm_code",
     "confirm_passkey",
     "confirm_totp",
+    "count_looks",
+    "count_slowed",
     "create_account",
     "cut_privilege",
     "end_privilege",
@@ -112,6 +115,7 @@ __all__ = [
     "found_administrator",
     "has_passkey",
     "is_review_due",
+    "judge_looks",
     "keep_passkey",
     "keep_session",
     "list_accounts",

@@ -76,6 +76,9 @@ class StaffAccount(models.Model):
     last_sign_in_at = models.DateTimeField(null=True, verbose_name="最終サインイン")
     reviewed_at = models.DateTimeField(null=True, verbose_name="棚卸し日時")
     reviewed_by = models.CharField(max_length=128, default="", verbose_name="棚卸しした人")
+    looks_since = models.DateTimeField(null=True, verbose_name="参照を数え始めた日時")
+    looks_persons = models.IntegerField(default=0, verbose_name="その後に表示した人数")
+    looks_slowed_at = models.DateTimeField(null=True, verbose_name="参照を待たせた日時")
 
     class Meta:
         verbose_name = "職員アカウント"

@@ -68,10 +68,17 @@ class Limits:
     privilege_wait_hours: int
     sessions_at_once: int
     passkeys_each: int
+    look_window_minutes: int
+    look_persons: int
 
     @property
     def failure_window(self) -> timedelta:
         return timedelta(minutes=self.failure_window_minutes)
+
+
+    @property
+    def look_window(self) -> timedelta:
+        return timedelta(minutes=self.look_window_minutes)
 
 
 @cache
@@ -193,6 +200,11 @@ def judge_session(times: SessionTimes, at: datetime, limits: Limits) -> Refusal 
     if at - times.began_at >= timedelta(hours=limits.absolute_hours):
         return Refusal("SESSION_TOO_OLD", {"hours": limits.absolute_hours})
     return None
+
+
+def looks_too_many(began_at: datetime, persons: int, at: datetime, limits: Limits) -> bool:
+    """Whether somebody who was shown `persons` residents since `began_at` has to wait now."""
+    return at - began_at < limits.look_window and persons >= limits.look_persons
 
 
 def judge_password(password: str, *, login_name: str, limits: Limits) -> Refusal | None:

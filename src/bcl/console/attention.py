@@ -60,6 +60,7 @@ def cards_for(principal: accounts.Principal, at: datetime) -> list[Card]:
         ("exports.take", _exports_to_take),
         ("statements.approve", _statements),
         ("accounts.view", _accounts),
+        ("audit.view", _slowed),
     )
     is_town = principal.municipality_code != accounts.AGENCY_CODE
     found = [
@@ -132,6 +133,16 @@ def _statements(principal: accounts.Principal, at: datetime) -> list[Card]:
         Card(
             "承認待ちの回答書", waiting.statements_to_approve, "支援措置の対象者などのものです。",
             reverse("statements"), asks=True,
+        )
+    ]  # fmt: skip
+
+
+def _slowed(principal: accounts.Principal, at: datetime) -> list[Card]:
+    slowed = accounts.count_slowed(principal.municipality_code, at=at)
+    return [
+        Card(
+            "短い時間に多くの住民を見た職員", slowed, "この24時間のものです。目的を確かめます。",
+            reverse("audit"), asks=True,
         )
     ]  # fmt: skip
 

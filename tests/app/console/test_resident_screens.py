@@ -8,7 +8,9 @@ import pytest
 from store_world import Sender, resident
 
 from bcl.accounts import api as accounts
-from bcl.foundation import crypto, tenancy
+from bcl.accounts.models import StaffAccount
+from bcl.accounts.rules import limits_on
+from bcl.foundation import clock, crypto, tenancy
 from bcl.foundation.models import AuditEntry
 
 TOWN, OTHER = "999997", "999989"
@@ -167,3 +169,50 @@ def test_record__of_another_town__is_as_unknown_as_none(office, register) -> Non
             for path in ("/residents/person", "/residents/household"):
                 assert office.post(client, path, **LOOK, record=number).status_code == 404
         assert office.post(client, "/residents/person", **LOOK, record=-1).status_code == 400
+
+
+@pytest.mark.requirement("R-172")
+def test_looks__too_many_persons_in_a_short_time__wait_and_are_told_to_the_auditor(
+    office, register
+) -> None:
+    clerk = office.add(TOWN, "clerk-1", accounts.Role.TOWN_CLERK)
+    other = office.add(TOWN, "clerk-2", accounts.Role.TOWN_CLERK)
+    auditor = office.add(TOWN, "auditor-1", accounts.Role.TOWN_AUDITOR)
+    most = limits_on(clock.now().date()).look_persons
+    told = "短い時間に多くの住民を見た職員"
+    with office.signed_in(clerk) as client, office.signed_in(auditor) as watching:
+        record = records(find(office, client, name="見本 二").text)[0]
+        before = shown_persons("clerk-1")
+        assert before == 1
+        already_shown("clerk-1", most - 1)
+        everybody = find(office, client, name="見本")
+        assert everybody.status_code == 200, "the last look below the limit is answered whole"
+        assert shown_persons("clerk-1") == most - 1 + 9
+        assert f"{told}</a></dt><dd>0件" in watching.get("/").text
+        for _ in range(2):
+            again = find(office, client, name="見本 三")
+            assert again.status_code == 429 and "LOOKS_TOO_MANY" in again.text
+            assert "見本　三郎" not in again.text
+        for path in ("/residents/person", "/residents/household"):
+            assert office.post(client, path, **LOOK, record=record).status_code == 429
+        with office.signed_in(other) as neighbour:
+            assert find(office, neighbour, name="見本").status_code == 200, "only who leafs waits"
+        assert f"<h3>{told}</h3><p class=\"figure\">1件" in watching.get("/").text
+        with tenancy.scope(TOWN):
+            (row,) = AuditEntry.objects.filter(act="slow_looks")
+            assert (row.actor_id, row.detail["persons"]) == ("clerk-1", most + 8)
+            began = StaffAccount.objects.filter(login_name="clerk-1")
+            began.update(looks_since=clock.now() - limits_on(clock.now().date()).look_window)
+        assert find(office, client, name="見本 三").status_code == 200
+        assert shown_persons("clerk-1") == 1, "a new window begins"
+
+
+def shown_persons(login_name: str) -> int:
+    with tenancy.scope(TOWN):
+        return StaffAccount.objects.get(login_name=login_name).looks_persons
+
+
+def already_shown(login_name: str, persons: int) -> None:
+    """As if the person had looked at so many by now."""
+    with tenancy.scope(TOWN):
+        StaffAccount.objects.filter(login_name=login_name).update(looks_persons=persons)

@@ -39,7 +39,8 @@ def search(request: HttpRequest) -> HttpResponseBase:
         return _search_page(request, form, status=422)
     wanted = _wanted(form.cleaned_data)
     code = request.principal.municipality_code
-    found = lookup.search(code, wanted)
+    waiting = accounts.judge_looks(request.principal, at=clock.now())
+    found = waiting or lookup.search(code, wanted)
     if isinstance(found, Refusal):
         return _search_page(request, form, refusal=found, status=found.text.http_status)
     listed, more = found
@@ -112,6 +113,9 @@ def _person_page(
     request: HttpRequest, form: PersonForm, *, act: str, refusal: Refusal | None = None
 ) -> HttpResponse:
     principal = request.principal
+    waiting = accounts.judge_looks(principal, at=clock.now())
+    if waiting is not None:
+        return refuse(request, waiting)
     shown = lookup.find_resident(principal.municipality_code, form.cleaned_data["record"])
     if shown is None:
         raise Http404
@@ -140,6 +144,9 @@ def household(request: HttpRequest) -> HttpResponseBase:
     form = PersonForm(request.POST)
     if request.method == "GET" or not form.is_valid():
         return refuse(request, Refusal("CONSOLE_PURPOSE_MISSING"))
+    waiting = accounts.judge_looks(request.principal, at=clock.now())
+    if waiting is not None:
+        return refuse(request, waiting)
     code = request.principal.municipality_code
     shown = lookup.find_resident(code, form.cleaned_data["record"])
     if shown is None:
@@ -179,3 +186,4 @@ def _record(
         audit.record(
             act=act, by=by, at=at, subjects=[number.encode() for number in seen], detail=facts
         )
+        accounts.count_looks(request.principal, persons=len(seen), at=at)
