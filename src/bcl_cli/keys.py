@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,23 +116,27 @@ def move_provider(municipality_code: str | None) -> None:
 @keys.command()
 @municipality_option(required=False)
 def status(municipality_code: str | None) -> None:
-    """鍵の保管先、団体ごとの鍵の版、更新の進み具合、預託を表示します。"""
+    """鍵の保管先、団体ごとの鍵・更新・預託を表示します。開けない団体があれば 3 で終わります。"""
     start()
     from bcl.foundation import keys as town_keys
     from bcl.foundation.key_provider import KeyFault
     from bcl.municipalities import api as municipalities
 
+    well = True
     try:
         town_keys.provider().check()
         _show_provider()
     except KeyFault as fault:
         click.echo(f"鍵の保管先: 使えません　{fault}")
+        well = False
     chosen = [municipality_code] if municipality_code else municipalities.list_municipality_codes()
-    for code in chosen:
-        _show_town(code)
+    opened = [_show_town(code) for code in chosen]
+    if not (well and all(opened)):
+        sys.exit(3)
 
 
-def _show_town(code: str) -> None:
+def _show_town(code: str) -> bool:
+    """Show one town's keys; whether its data opens (or was erased, and shall not)."""
     from bcl.foundation import clock, escrow, rotation, tenancy
     from bcl.foundation import keys as town_keys
     from bcl.foundation.models import DataKey, TownKey
@@ -142,13 +147,15 @@ def _show_town(code: str) -> None:
     click.echo(f"\n団体 {code}")
     if town_row is None:
         click.echo("  鍵は消去済みです。" if town_keys.is_erased(code) else "  鍵がありません。")
-        return
+        return town_keys.is_erased(code)
     click.echo(f"  団体鍵 第{town_row.version}版　保管先 {town_row.provider_key_id}")
     try:
         town_keys.data_key(code, town_keys.KeyPurpose.PAGES)
         click.echo("  この鍵で、団体のデータを開けます。")
+        opens = True
     except town_keys.KeyFault as fault:
         click.echo(f"  この鍵では、団体のデータを開けません　{fault}")
+        opens = False
     versions: dict[str, list[str]] = {}
     for row in data_rows:
         versions.setdefault(row.purpose, []).append(str(row.version))
@@ -168,6 +175,7 @@ def _show_town(code: str) -> None:
             f"  預託 {made} {each.threshold}/{len(each.custodians)}人 {state}"
             f"　検査値 {each.package_sha256[:16]}"
         )
+    return opens
 
 
 # -- rotation ------------------------------------------------------------------------------------

@@ -74,7 +74,8 @@ def test_lost_key__two_of_three_custodians__bring_back_an_opened_package_and_one
     settings.BCL = replace(settings.BCL, key_file=tmp_path / "new" / "provider.key")
     keys.provider()
     keys.forget_cached_keys()
-    assert "開けません" in call(key_commands, "status", "--municipality", town).output
+    lost = call(key_commands, "status", "--municipality", town)
+    assert lost.exit_code == 3 and "開けません" in lost.output
     wish = ["--sequence", 2, "--reason", "庁舎の焼失", "--incident", "2026-0002",
             "--receiver", "receiver-1"]  # fmt: skip
     shut = call(recovery_commands, "request", *wish, *acting("staff-a"))
