@@ -25,6 +25,7 @@ BY = {
     "never": "消しません",
 }
 CERTIFICATES_SHOWN = 100
+_YEAR = 365  # a period of n years is given with its leap days
 
 
 @screen("security.view")
@@ -43,6 +44,13 @@ def security(request: HttpRequest) -> HttpResponseBase:
     return render(request, "console/security.html", context)
 
 
+def _kept(days: int | None) -> str:
+    """A period as people say it; in years from one on, leap days apart."""
+    if days is None:
+        return "期限なし"
+    return f"{days:,}日" if days < _YEAR else f"{days // _YEAR}年"
+
+
 @screen("retention.view")
 @require_http_methods(["GET"])
 def retention_report(request: HttpRequest) -> HttpResponseBase:
@@ -50,7 +58,10 @@ def retention_report(request: HttpRequest) -> HttpResponseBase:
     at, code = clock.now(), request.principal.municipality_code
     certificates = retention.list_certificates(code) if code != accounts.AGENCY_CODE else []
     context = {
-        "rows": [(each, BY[each.period.by]) for each in retention_run.report(code, at=at)],
+        "rows": [
+            (each, BY[each.period.by], _kept(each.keep_days))
+            for each in retention_run.report(code, at=at)
+        ],
         "certificates": certificates[::-1][:CERTIFICATES_SHOWN],
         "total": len(certificates),
         "broken": retention.first_broken(certificates),

@@ -56,7 +56,7 @@ def test_pages__without_the_towns_key__say_so_with_a_code_and_leave_other_towns_
             answers.append(office.post(newcomer, "/sign-in", **fields))
             for answer in answers:
                 assert answer.status_code == status, answer.text
-                assert f"コード: {code}" in answer.text and "BCL運用担当" in answer.text
+                assert f"コード: {code}" in answer.text and "運用者（機構）" in answer.text
                 assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
             assert neighbour.get("/").status_code == 200
         finally:
