@@ -15,7 +15,7 @@ from bcl_cli.world.console_people import DemoPerson, read_people
 from bcl_cli.world.world import World
 
 TOWN, OTHER_TOWN = "999997", "999989"
-_used: set[tuple[str, str]] = set()
+_sessions: dict[tuple[str, str], httpx.Cookies] = {}
 
 
 def people_of(world: World, code: str) -> list[DemoPerson]:
@@ -64,17 +64,19 @@ def post(client: httpx.Client, path: str, **fields: object) -> httpx.Response:
 
 
 def signed_in(world: World, person: DemoPerson) -> Browser:
-    """A terminal's browser with this person's session; each code of the app is used once."""
+    """A terminal's browser with this person's session, begun once: a code is good once."""
     client = browser(world, person.municipality_code)
+    who = (person.municipality_code, person.login_name)
+    client.cookies.update(_sessions.get(who, {}))
+    if who in _sessions and client.get("/").status_code == 200:
+        return client
     begun = post(client, "/sign-in", login_name=person.login_name, password=person.password)
     assert begun.status_code == 302, begun.text
     for ahead in (0, 1):
-        code = person.code(ahead=ahead)
-        if (person.login_name, code) not in _used:
-            _used.add((person.login_name, code))
-            answer = post(client, "/sign-in/code", code=code)
-            if answer.status_code == 302:
-                return client
+        answer = post(client, "/sign-in/code", code=person.code(ahead=ahead))
+        if answer.status_code == 302:
+            _sessions[who] = httpx.Cookies(client.cookies)
+            return client
     raise AssertionError(f"{person.login_name} could not sign in: {answer.text}")
 
 

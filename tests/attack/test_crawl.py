@@ -6,8 +6,11 @@ import csv
 import http.client
 import os
 import re
+import secrets
 import socket
 import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -25,6 +28,8 @@ from staff_client import (
 
 import bcl.config
 from bcl_cli.world.world import World
+from bcl_sim.core_system.town import Town
+from bcl_sim.pki import AGENCY_CODE as AGENCY
 
 ZONES = Path(bcl.config.__file__).parent / "data" / "zones.csv"
 ARGUMENTS = {"int": "1", "str": "clerk-1", "uuid": "00000000-0000-4000-8000-000000000000"}
@@ -35,46 +40,131 @@ CLAIMS = {
 }  # fmt: skip
 
 
-def staff_paths() -> list[str]:
+def staff_paths(transmission: str = ARGUMENTS["uuid"]) -> list[str]:
     """Every route of the staff pages, from the table that a test holds against the resolver."""
     with ZONES.open(encoding="utf-8", newline="") as file:
         routes = [row["route"] for row in csv.DictReader(file) if row["door"] == "console"]
     routes.remove("static/")
-    return ["/" + re.sub(r"<(\w+):\w+>", lambda one: ARGUMENTS[one[1]], one) for one in routes]
+    given = {**ARGUMENTS, "uuid": transmission}
+    return ["/" + re.sub(r"<(\w+):\w+>", lambda one: given[one[1]], one) for one in routes]
 
 
-def canaries_of(world: World) -> set[str]:
-    """Names of people that the first town's own clerk finds."""
-    names: set[str] = set()
-    look = {"purpose": "DATA_CHECK", "reference": ""}
+@dataclass(frozen=True)
+class Canaries:
+    """What must never be seen outside of one tenant, and how a thief would ask for it."""
+
+    marks: frozenset[str]
+    transmission: str = ARGUMENTS["uuid"]
+    records: tuple[str, ...] = ()
+    searches: tuple[dict[str, str], ...] = ()
+
+    def seen_in(self, text: str) -> list[str]:
+        return sorted(mark for mark in self.marks if mark in text)
+
+
+def add_staff(world: World, code: str, name_ja: str) -> None:
+    """A colleague with this name, registered by the tenant's own administrator."""
+    with signed_in(world, person_of(world, "admin-1", code)) as client:
+        made = post(
+            client,
+            "/accounts/new",
+            login_name=f"canary-{secrets.token_hex(4)}",
+            name_ja=name_ja,
+            roles="TOWN_CLERK",
+        )
+        assert made.status_code == 200, made.text
+        assert name_ja in client.get("/accounts").text
+
+
+def staff_canary(world: World, code: str) -> str:
+    """A name that nobody else has, of a person who works for one town."""
+    name_ja = f"見張{secrets.token_hex(6)}　{code}"
+    add_staff(world, code, name_ja)
+    return name_ja
+
+
+def first_town_canaries(world: World) -> Canaries:
+    """Residents as the first town's own system knows them; its clerk finds them by the pages."""
+    town = Town(world.places.town(TOWN, "core") / "town")
+    rows = town.truth()["J01"][::10]
+    town.close()
+    marks = {row["addressee_number"] for row in rows} | {
+        row[name] for row in rows for name in ("full_name", "full_name_kana") if row[name]
+    }
+    look, records = {"purpose": "DATA_CHECK", "reference": "", "born_on": ""}, []
+    searches = [{**look, "addressee_number": row["addressee_number"]} for row in rows[:20]]
     with signed_in(world, person_of(world, "clerk-1")) as client:
-        for part in ("田", "山", "藤", "子", "本", "木"):
-            found = post(client, "/residents", **look, name=part)
-            names |= set(re.findall(r'<th scope="row"[^>]*>([^<>]+\u3000[^<>]+)</th>', found.text))
-    return {name for name in names if 3 < len(name) < 20}
+        for row, search in zip(rows, searches, strict=False):
+            found = post(client, "/residents", **search)
+            assert row["full_name"] in found.text, "the town itself sees its people"
+            records += re.findall(r'name="record" value="(\d+)"', found.text)
+    with signed_in(world, person_of(world, "admin-1")) as client:
+        transmission = re.search(r'href="/linkage/([0-9a-f-]{36})"', client.get("/linkage").text)
+    assert transmission is not None
+    return Canaries(frozenset(marks), transmission[1], tuple(records), tuple(searches))
+
+
+def crawl(world: World, code: str, canaries: Canaries) -> tuple[int, list[tuple[str, str, str]]]:
+    """Every person of a tenant at every route; gives the requests and what was wrong."""
+    asked, faults = 0, []
+    for person in people_of(world, code):
+        with signed_in(world, person) as client:
+            for path, answer in _answers(client, canaries):
+                asked += 1
+                if answer.status_code >= 500:
+                    faults.append((person.login_name, path, str(answer.status_code)))
+                if canaries.seen_in(answer.text):
+                    faults.append((person.login_name, path, "something of another town"))
+    return asked, faults
+
+
+def _answers(
+    client: httpx.Client, canaries: Canaries
+) -> Iterator[tuple[str, httpx.Response]]:
+    for path in staff_paths(canaries.transmission):
+        if path != "/sign-out":
+            yield path, client.get(path, headers=CLAIMS)
+            yield path, client.put(path)
+    look = {"purpose": "DATA_CHECK", "reference": ""}
+    for record in canaries.records:
+        for path in ("/residents/person", "/residents/household"):
+            yield path, post(client, path, **look, record=record)
+    for record in canaries.records[:1]:  # once: wrong codes stop the terminal
+        path = "/residents/person/reveal"
+        yield path, post(client, path, **look, record=record, code="000000")
+    for search in canaries.searches:
+        # What was asked for comes back in the form: take it out before looking for the rest.
+        answer = post(client, "/residents", **search)
+        answer._content = answer.content.replace(search["addressee_number"].encode(), b"")
+        yield "/residents", answer
 
 
 @pytest.mark.requirement("R-002")
 @pytest.mark.requirement("R-060")
 def test_crawl__every_person_of_every_tenant__sees_nothing_of_another(world: World, tell) -> None:
-    agency = "000000"
+    first = first_town_canaries(world)
+    staff = {code: staff_canary(world, code) for code in (TOWN, OTHER_TOWN)}
+    first = replace(first, marks=first.marks | {staff[TOWN]})
+    other = Canaries(frozenset({staff[OTHER_TOWN]}))
     asked, faults = 0, []
-    canaries = canaries_of(world)
-    for code in (TOWN, OTHER_TOWN, agency):
-        for person in people_of(world, code):
-            with signed_in(world, person) as client:
-                for path in staff_paths():
-                    if path == "/sign-out":
-                        continue
-                    for answer in (client.get(path, headers=CLAIMS), client.put(path)):
-                        asked += 1
-                        if answer.status_code >= 500:
-                            faults.append((person.login_name, path, answer.status_code))
-                        if code != TOWN and any(name in answer.text for name in canaries):
-                            faults.append((person.login_name, path, "a name of another town"))
-    tell["crawl tenant × role × route"] = {"requests": asked, "findings": len(faults)}
-    assert len(canaries) > 50 and asked > 800
+    for code, foreign in (
+        (TOWN, other), (OTHER_TOWN, first), (AGENCY, other), (AGENCY, first),
+    ):  # fmt: skip
+        requests, found = crawl(world, code, foreign)
+        asked, faults = asked + requests, faults + found
+    tell["crawl tenant × role × route"] = {
+        "requests": asked, "canaries": len(first.marks) + 1, "findings": len(faults),
+    }  # fmt: skip
+    assert len(first.marks) > 200 and len(first.records) > 10 and asked > 1500
     assert faults == []
+
+
+def test_control__a_planted_leak__is_found_by_the_same_crawl(world: World) -> None:
+    """A name of the first town that stands in the other town's list of staff."""
+    mark = staff_canary(world, TOWN)
+    add_staff(world, OTHER_TOWN, mark)
+    _, faults = crawl(world, OTHER_TOWN, Canaries(frozenset({mark})))
+    assert ("admin-1", "/accounts", "something of another town") in faults
 
 
 @pytest.mark.requirement("R-091")
